@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of binding drivers: what puts a VF into a pod.
+
+A driver is an entry point in ``kuryr_sriov.binding_drivers``; the operator
+chooses it by that name in ``[sriov] resource_driver_mappings``.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+
+from kuryr_sriov import model
+
+CONTRACT = 1
+"""Version of this contract; a driver states the one it was written for."""
+
+
+class Pci(Protocol):
+    """This node's PCI functions, by sysfs.
+
+    :raises DeviceMissing: from every method, for an unknown address.
+    :raises KernelError: the kernel refused a write.
+    :raises DeviceBusy: it did not come to rest in ``timeout`` seconds.
+    """
+
+    def device(self, pci: str) -> model.PciDevice:
+        """The function as it is now."""
+
+    def bind(self, pci: str, driver: str | None, timeout: float) -> None:
+        """Bind to ``driver``; to none if ``''``; None: as the kernel likes.
+
+        ``driver_override`` is empty afterwards, whatever happens.
+        """
+
+    def wait_netdev(self, pci: str, timeout: float) -> model.PciDevice:
+        """The function, once its netdev is in the node's own netns."""
+
+
+class Links(Protocol):
+    """Network interfaces, by rtnetlink; each method is one request.
+
+    ``netns`` is a path, or ``''`` for the node's own.
+
+    :raises KernelError: the kernel refused.
+    :raises DeviceBusy: it still said EBUSY after a bounded time.
+    """
+
+    def alive(self, netns: str) -> bool:
+        """Whether there is a network namespace at that path (no request)."""
+
+    def find(self, pci: str, netns: str) -> model.Link | None:
+        """The interface of a PCI function in ``netns``, by any name."""
+
+    def get(self, index: int, netns: str = '') -> model.Link:
+        """The interface with that index."""
+
+    def set(
+        self,
+        index: int,
+        netns: str = '',
+        *,
+        to: str | None = None,
+        name: str = '',
+        mac: str = '',
+        mtu: int = 0,
+        alias: str | None = None,
+        up: bool | None = None,
+    ) -> None:
+        """Change all that is given, moving it to the netns ``to`` first."""
+
+    def vf(self, pf_index: int, vf_index: int) -> model.VfSettings:
+        """What the PF holds for its VF."""
+
+    def set_vf(
+        self, pf_index: int, vf_index: int, settings: model.VfSettings
+    ) -> None:
+        """Set what is not None; on an error some of it may be set."""
+
+    def addresses(self, index: int, netns: str) -> Sequence[str]:
+        """Global addresses of the interface, with prefix."""
+
+    def add_address(self, index: int, address: str, netns: str) -> None:
+        """Add an address (with prefix), usable at once; no DAD."""
+
+    def routes(self, index: int, netns: str) -> Sequence[model.Route]:
+        """Routes through the interface, but for the on-link prefixes."""
+
+    def add_route(self, index: int, route: model.Route, netns: str) -> None:
+        """Add a route through the interface."""
+
+    def announce(self, index: int, address: str, netns: str) -> None:
+        """Tell the neighbours: gratuitous ARP, or unsolicited NA."""
+
+
+class Host(Protocol):
+    """This node, as binding drivers reach it."""
+
+    @property
+    def pci(self) -> Pci:
+        """PCI functions."""
+
+    @property
+    def links(self) -> Links:
+        """Network interfaces."""
+
+
+class BindingDriver(abc.ABC):
+    """Puts a VF into a pod, and back as it was.
+
+    The caller holds the lock of the VF's PF during every call but
+    ``check`` and ``device_info``.
+
+    :cvar group: section of kuryr.conf that is passed in as ``conf``.
+    :cvar options: oslo.config options of that section, if the driver
+        brings its own.
+    :param name: entry-point name it was chosen by.
+    :param conf: that section of kuryr.conf; ``conf.device_timeout`` bounds
+        each wait in seconds where ``group`` is ``sriov``.
+    """
+
+    contract: ClassVar[int] = CONTRACT
+    group: ClassVar[str] = 'sriov'
+    options: ClassVar[Sequence[Any]] = ()
+
+    def __init__(self, name: str, host: Host, conf: Any) -> None:
+        self.name = name
+        self.host = host
+        self.conf = conf
+
+    @abc.abstractmethod
+    def snapshot(self, pci: str) -> model.VfState:
+        """The VF's state before the first change; changes nothing.
+
+        :raises DeviceMissing: there is no such VF.
+        """
+
+    @abc.abstractmethod
+    def connect(self, attachment: model.Attachment) -> None:
+        """Give the VF to the sandbox; the ledger has the original state.
+
+        Each setting is read back. On an error the caller calls
+        ``disconnect``.
+
+        :raises UnsupportedSetting: the NIC cannot do what the VIF asks for.
+        """
+
+    @abc.abstractmethod
+    def disconnect(self, attachment: model.Attachment) -> None:
+        """Restore ``attachment.original``.
+
+        Idempotent. Works after any part of ``connect``, wherever the VF
+        is by now, and when its netns is gone. A VF that no longer exists
+        counts as restored.
+        """
+
+    @abc.abstractmethod
+    def check(self, attachment: model.Attachment) -> None:
+        """Compare the VF with what was attached; changes nothing.
+
+        :raises Drifted: naming each difference.
+        """
+
+    @abc.abstractmethod
+    def device_info(self, attachment: model.Attachment) -> model.DeviceInfo:
+        """What the pod needs to know of its device."""

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything the library raises.
+
+::
+
+    KuryrSriovError
+    ├── TransientError            the same call may succeed later
+    │   ├── DeviceBusy            VF or PF is in use, or the NIC says EBUSY
+    │   ├── KubeletUnavailable    no answer from the kubelet
+    │   ├── ProviderUnavailable   no answer from the network provider
+    │   ├── ProviderExhausted     no address, port or quota is left
+    │   └── LedgerBusy            another process holds the ledger
+    └── PermanentError            somebody has to change something first
+        ├── ConfigurationError    kuryr.conf; ``problems`` lists all mistakes
+        ├── PluginError           a driver is missing, broken or outdated
+        ├── InvalidAnnotation     the pod's annotation or its NAD
+        ├── NotAllocated          the kubelet gave the pod too few VFs
+        ├── DeviceMissing         no such PCI device, or not a VF
+        ├── UnsupportedSetting    the NIC cannot do ``setting``
+        ├── KernelError           the kernel refused; ``errno`` says why
+        ├── Drifted               a VF is not as it was attached
+        ├── ProviderRefused       the network provider says no
+        └── LedgerError           the ledger cannot be read or written
+
+Whether to retry is the type, decided where the cause is known. Each message
+says what was wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class KuryrSriovError(Exception):
+    """Base of every error the library raises on purpose."""
+
+
+class TransientError(KuryrSriovError):
+    """The same call may succeed later.
+
+    :param retry_after: seconds after which a retry makes sense.
+    """
+
+    def __init__(self, message: str, retry_after: float = 5.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DeviceBusy(TransientError):
+    """A VF or PF is in use by somebody else, or still settling."""
+
+
+class KubeletUnavailable(TransientError):
+    """The kubelet does not say what it allocated."""
+
+
+class ProviderUnavailable(TransientError):
+    """The network provider does not answer."""
+
+
+class ProviderExhausted(TransientError):
+    """The network provider has no address, port or quota left."""
+
+
+class LedgerBusy(TransientError):
+    """Another process holds the ledger."""
+
+
+class PermanentError(KuryrSriovError):
+    """A retry changes nothing: somebody has to act first."""
+
+
+class ConfigurationError(PermanentError):
+    """kuryr.conf is wrong.
+
+    :param problems: every mistake found, one sentence each.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__('\n'.join(problems))
+        self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.problems,)
+
+
+class PluginError(PermanentError):
+    """A driver is not installed, does not load, or breaks its contract."""
+
+
+class InvalidAnnotation(PermanentError):
+    """The pod's networks annotation, or a NAD it names, cannot be used."""
+
+
+class NotAllocated(PermanentError):
+    """The kubelet allocated fewer VFs than the pod's networks need."""
+
+
+class DeviceMissing(PermanentError):
+    """There is no such PCI device on this node, or it is not a VF."""
+
+
+class UnsupportedSetting(PermanentError):
+    """The NIC or its driver cannot do what the VIF asks for.
+
+    :param setting: the refused setting, as ``model.VfSettings`` names it.
+    """
+
+    def __init__(self, message: str, setting: str) -> None:
+        super().__init__(message)
+        self.setting = setting
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.args[0], self.setting)
+
+
+class KernelError(PermanentError):
+    """The kernel refused an operation.
+
+    :param errno: the error number, as in the module ``errno``.
+    """
+
+    def __init__(self, message: str, errno: int) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.args[0], self.errno)
+
+
+class Drifted(PermanentError):
+    """A VF or its interface is not as it was attached."""
+
+
+class ProviderRefused(PermanentError):
+    """The network provider will not do it, now or later."""
+
+
+class LedgerError(PermanentError):
+    """The ledger cannot be read or written."""

@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The values that travel through the library; all frozen.
+
+They hold plain strings and numbers, so that each has one JSON form:
+MAC addresses in lower case with colons, interface addresses with prefix
+(``192.168.2.7/24``), PCI addresses in full (``0000:02:10.0``), rates in
+Mbit/s, MTU in bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+LinkState = Literal['auto', 'enable', 'disable']
+VlanProto = Literal['802.1q', '802.1ad']
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A Kubernetes pod, as far as its network is concerned.
+
+    :param node: the node's name as the network provider knows it
+        (Neutron: ``binding:host_id``); empty until the pod is scheduled.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    node: str = ''
+
+    def __str__(self) -> str:
+        return f'{self.namespace}/{self.name}'
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of a subnet.
+
+    :param destination: a prefix, such as ``10.0.0.0/8``.
+    :param gateway: the next hop; empty for an on-link route.
+    """
+
+    destination: str
+    gateway: str = ''
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """What the network provider says of a subnet.
+
+    :param network: the provider's id of the network it is on.
+    :param physnet: Neutron's name for the wire.
+    :param cidr: the prefix, such as ``192.168.2.0/24``.
+    :param gateway: the router's address; empty for none.
+    :param vlan: 802.1Q tag, 0 for untagged; None where only a bound port
+        tells (Neutron, for callers who may not read provider attributes).
+    :param mtu: in bytes; 0 where the provider does not say.
+    """
+
+    id: str
+    network: str
+    physnet: str
+    cidr: str
+    gateway: str = ''
+    vlan: int | None = 0
+    mtu: int = 0
+    routes: tuple[Route, ...] = ()
+    dns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRequest:
+    """One entry of the pod's networks annotation, with its NAD.
+
+    :param namespace: of the NAD.
+    :param name: of the NAD.
+    :param ifname: what the interface is called in the pod.
+    :param subnet_ids: from the NAD; empty for the physnet's default. Two
+        ids (IPv4 and IPv6 of one network) make a dual-stack interface.
+    :param resource: full resource name, ``intel.com/physnet22``; empty
+        until it is known.
+    :param ips: addresses asked for, with or without prefix.
+    :param mac: MAC asked for; empty for any.
+    :param gateways: ``default-route`` of the annotation: default gateways
+        that this interface shall have; None where the pod does not say.
+    :param subnets: filled in by the subnets driver.
+    """
+
+    namespace: str
+    name: str
+    ifname: str
+    subnet_ids: tuple[str, ...] = ()
+    resource: str = ''
+    ips: tuple[str, ...] = ()
+    mac: str = ''
+    gateways: tuple[str, ...] | None = None
+    subnets: tuple[Subnet, ...] = ()
+
+    def __str__(self) -> str:
+        return f'{self.namespace}/{self.name}'
+
+
+@dataclass(frozen=True, slots=True)
+class Vif:
+    """What the network provider promised for one interface.
+
+    :param id: the provider's id (Neutron: port id).
+    :param network: the NAD, ``namespace/name``.
+    :param resource: full name of the resource its VF comes from.
+    :param addresses: with prefix, IPv4 and IPv6.
+    :param gateways: addresses for default routes; empty for none.
+    :param vlan: 802.1Q tag, 0 for untagged.
+    :param mtu: in bytes; 0 leaves the VF's own.
+    :param vlan_qos: 802.1p priority, 0 to 7; needs a VLAN.
+    :param min_tx_rate: Mbit/s, 0 for no minimum; None leaves it.
+    :param max_tx_rate: Mbit/s, 0 for no limit; None leaves it.
+    :param spoofchk: None leaves it, as for ``trust`` and ``link_state``.
+    :param active: whether the provider has said that traffic flows.
+    """
+
+    id: str
+    ifname: str
+    network: str
+    resource: str
+    physnet: str
+    mac: str
+    addresses: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    routes: tuple[Route, ...] = ()
+    dns: tuple[str, ...] = ()
+    vlan: int = 0
+    mtu: int = 0
+    vlan_qos: int = 0
+    vlan_proto: VlanProto = '802.1q'
+    min_tx_rate: int | None = None
+    max_tx_rate: int | None = None
+    spoofchk: bool | None = None
+    trust: bool | None = None
+    link_state: LinkState | None = None
+    active: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedVif:
+    """A VIF as the provider keeps it, with the pod it was made for."""
+
+    pod_uid: str
+    vif: Vif
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a VIF has got its VF: the port's ``binding:profile``.
+
+    :param node: the node's name as the provider knows it.
+    :param pci_slot: PCI address of the VF.
+    :param pci_vendor_info: ``vendor:device`` in hex, ``8086:10ca``.
+    :param physical_network: Neutron's physnet.
+    """
+
+    node: str
+    pci_slot: str
+    pci_vendor_info: str
+    physical_network: str
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A VF that the kubelet allocated to a pod.
+
+    :param resource: full resource name.
+    :param pci: PCI address, the device plugin's device id.
+    """
+
+    resource: str
+    pci: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A pod's sandbox, as CNI names it.
+
+    :param container_id: CNI_CONTAINERID.
+    :param netns: CNI_NETNS, a path.
+    """
+
+    container_id: str
+    netns: str
+    pod: Pod
+
+
+@dataclass(frozen=True, slots=True)
+class VfSettings:
+    """What a PF holds for one of its VFs (``ip link show PF``: ``vf N``).
+
+    None means that the NIC does not report it, or that it shall stay.
+
+    :param mac: administrative MAC; all zeros where none is set.
+    :param vlan: 802.1Q tag, 0 for none.
+    """
+
+    mac: str | None = None
+    vlan: int | None = None
+    vlan_qos: int | None = None
+    vlan_proto: VlanProto | None = None
+    min_tx_rate: int | None = None
+    max_tx_rate: int | None = None
+    spoofchk: bool | None = None
+    trust: bool | None = None
+    link_state: LinkState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VfState:
+    """A VF before it was touched: what ``disconnect`` restores.
+
+    :param driver: kernel driver; empty for none.
+    :param ifname: netdev name; empty where there was no netdev.
+    :param mac: the VF's own MAC; empty where there was no netdev.
+    :param mtu: in bytes; 0 where there was no netdev.
+    :param alias: ``ifalias`` of the netdev.
+    :param up: whether the netdev was administratively up.
+    :param settings: None where the PF is out of reach (node is a VM).
+    """
+
+    driver: str = ''
+    ifname: str = ''
+    mac: str = ''
+    mtu: int = 0
+    alias: str = ''
+    up: bool = False
+    settings: VfSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PciDevice:
+    """A PCI network function as sysfs shows it now.
+
+    :param vendor: hex, ``8086``; so is ``device``.
+    :param driver: kernel driver; empty for none.
+    :param pf: PCI address of the PF; empty for a PF, and for a VF whose PF
+        is out of reach (the node is a VM).
+    :param vf_index: which VF of its PF; None without a PF.
+    :param ifname: netdev in the node's own netns; empty where there is none
+        (userspace driver, still probing, or moved to a pod).
+    :param ifindex: of that netdev; 0 for none.
+    :param iommu_group: empty for none.
+    :param noiommu: the group is one of VFIO's no-IOMMU mode.
+    :param numa_node: -1 where the platform does not say.
+    """
+
+    pci: str
+    vendor: str
+    device: str
+    driver: str = ''
+    pf: str = ''
+    vf_index: int | None = None
+    ifname: str = ''
+    ifindex: int = 0
+    iommu_group: str = ''
+    noiommu: bool = False
+    numa_node: int = -1
+    rdma_device: str = ''
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network interface as rtnetlink shows it.
+
+    :param pci: PCI address of its device (``IFLA_PARENT_DEV_NAME``).
+    """
+
+    index: int
+    name: str
+    mac: str
+    mtu: int
+    up: bool = False
+    alias: str = ''
+    pci: str = ''
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One VIF on one device in one sandbox: the ledger's record.
+
+    :param pci: PCI address of the VF.
+    :param driver: binding driver, by entry-point name.
+    :param original: the VF's state before the first change.
+    :param boot_id: of the boot it was made in
+        (``/proc/sys/kernel/random/boot_id``).
+    :param done: False from intent until everything is in place.
+    """
+
+    sandbox: Sandbox
+    vif: Vif
+    pci: str
+    driver: str
+    original: VfState = field(default_factory=VfState)
+    boot_id: str = ''
+    done: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """CNI's key: container id and interface name."""
+        return self.sandbox.container_id, self.vif.ifname
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """NPWG device-info 1.1.0 of a PCI device, and its device nodes.
+
+    :param device_nodes: paths under ``/dev`` that the pod needs, such as
+        ``/dev/vfio/17``; no part of the NPWG form.
+    """
+
+    pci: str
+    pf_pci: str = ''
+    rdma_device: str = ''
+    device_nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """What an attach reports of one interface."""
+
+    vif: Vif
+    location: Location
+    device_info: DeviceInfo
+    driver: str
