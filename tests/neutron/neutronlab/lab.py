@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Both servers, from nothing to the networks of the how-to."""
+
+from __future__ import annotations
+
+import pathlib
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+from .faults import FaultProxy
+from .install import ensure_installed, server_environment
+from .keystone import USERS, Keystone
+from .neutron import Network, Neutron, make_network
+from .process import ReservedPort, wait_for
+
+REGION = 'RegionOne'
+PROXIED = 'RegionProxied'
+"""The region whose Neutron is the same one, behind the proxy."""
+
+
+class Lab:
+    """Keystone, Neutron and a proxy in front of it; a context manager.
+
+    :ivar net22: network and subnet of the how-to on physnet22, VLAN 3501.
+    :ivar net23: the same on physnet23, VLAN 3502.
+    """
+
+    net22: Network
+    net23: Network
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        python = ensure_installed()
+        env = server_environment()
+        self._ports = (ReservedPort(), ReservedPort())
+        self.folder = folder
+        self.keystone = Keystone(
+            python, folder / 'keystone', self._ports[0], env
+        )
+        self.neutron = Neutron(
+            python, folder / 'neutron', self._ports[1], self.keystone.url, env
+        )
+        self.proxy = FaultProxy(self._ports[1].number)
+        self.admin: Any = None
+
+    def __enter__(self) -> Lab:
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        self.proxy.start()
+        # each takes one of two cores while it imports itself
+        with ThreadPoolExecutor(2) as pool:
+            neutron = pool.submit(self.neutron.server.start)
+            pool.submit(self._start_keystone).result()
+            neutron.result()
+        self.admin = self.keystone.connect()
+        self.net22 = make_network(
+            self.admin, 'physnet22', 3501, '192.168.2.0/24'
+        )
+        self.net23 = make_network(
+            self.admin, 'physnet23', 3502, '192.168.3.0/24'
+        )
+        wait_for(self._agents_alive, 60, 'the agents to report')
+        self.neutron.forget_heartbeat('node-dead')
+
+    def _start_keystone(self) -> None:
+        self.keystone.server.start()
+        self.keystone.populate(
+            {REGION: self.neutron.url, PROXIED: self.proxy.url}
+        )
+
+    def _agents_alive(self) -> bool:
+        agents = self.admin.network.agents()
+        return sum(agent.is_alive for agent in agents) >= 3
+
+    def stop(self) -> None:
+        """End everything that was started. Idempotent."""
+        if self.admin is not None:
+            self.admin.close()
+            self.admin = None
+        self.neutron.server.stop()
+        self.keystone.server.stop()
+        self.proxy.stop()
+        for port in self._ports:
+            port.release()
+
+    def auth(self, user: str = 'kuryr') -> dict[str, str]:
+        """The ``auth`` part of clouds.yaml for one of ``USERS``."""
+        return self.keystone.auth(user, USERS[user][0])

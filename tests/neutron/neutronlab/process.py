@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ports and processes of the servers, with an end that always comes."""
+
+from __future__ import annotations
+
+import pathlib
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+
+LOOPBACK = '127.0.0.1'
+
+
+class ReservedPort:
+    """A port of the loopback that stays ours while its server is down.
+
+    The socket is bound and never listens: connections are refused while
+    there is no server, and nobody else is given the port in between.
+    """
+
+    def __init__(self) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._socket.bind((LOOPBACK, 0))
+        self.number: int = self._socket.getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        return f'http://{LOOPBACK}:{self.number}'
+
+    def release(self) -> None:
+        self._socket.close()
+
+
+class Server:
+    """One server process; only ever ends the process it started.
+
+    :param ready: URL that answers once the server works.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | pathlib.Path],
+        env: dict[str, str],
+        log: pathlib.Path,
+        ready: str,
+    ) -> None:
+        self.name = name
+        self.command = [str(word) for word in command]
+        self.env = env
+        self.log = log
+        self.ready = ready
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def launch(self) -> None:
+        """Start the process; `wait_ready` says when it answers."""
+        with open(self.log, 'ab') as log:
+            self._process = subprocess.Popen(
+                self.command,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_ready(self, timeout: float = 120.0) -> None:
+        """Return once the server answers.
+
+        :raises RuntimeError: it ended, or did not answer in time.
+        """
+        wait_for(self._answers, timeout, f'{self.name} to answer')
+
+    def start(self) -> None:
+        self.launch()
+        self.wait_ready()
+
+    def stop(self) -> None:
+        """End the process, at once if it does not want to. Idempotent."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def kill(self) -> None:
+        """End the process as a crash would."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            tail = self.log.read_text(errors='replace')[-4000:]
+            raise RuntimeError(
+                f'{self.name} ended with {self._process.returncode}:\n{tail}'
+            )
+        try:
+            with urllib.request.urlopen(self.ready, timeout=30):
+                return True
+        except urllib.error.HTTPError:
+            return False
+        except OSError:
+            return False
+
+
+def wait_for(
+    condition: Callable[[], object], timeout: float, what: str
+) -> None:
+    """Return once the condition holds.
+
+    :raises RuntimeError: it did not within ``timeout`` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f'waited {timeout:g} s in vain for {what}')
+        time.sleep(0.05)
