@@ -248,6 +248,7 @@ class PciDevice:
     :param iommu_group: empty for none.
     :param noiommu: the group is one of VFIO's no-IOMMU mode.
     :param numa_node: -1 where the platform does not say.
+    :param uio: name of its UIO device, ``uio0``; empty for none.
     """
 
     pci: str
@@ -262,6 +263,7 @@ class PciDevice:
     noiommu: bool = False
     numa_node: int = -1
     rdma_device: str = ''
+    uio: str = ''
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +287,7 @@ class Attachment:
     """One VIF on one device in one sandbox: the ledger's record.
 
     :param pci: PCI address of the VF.
+    :param pf: PCI address of its PF; empty where that is out of reach.
     :param driver: binding driver, by entry-point name.
     :param original: the VF's state before the first change.
     :param boot_id: of the boot it was made in
@@ -296,6 +299,7 @@ class Attachment:
     vif: Vif
     pci: str
     driver: str
+    pf: str = ''
     original: VfState = field(default_factory=VfState)
     boot_id: str = ''
     done: bool = False

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Binding driver ``netdevice``: the VF's netdev goes into the pod."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import logging
+
+from kuryr_sriov import exceptions, model
+from kuryr_sriov.binding import vf
+
+LOG = logging.getLogger(__name__)
+
+USERSPACE = frozenset({'', 'igb_uio', 'uio_pci_generic', 'vfio-pci'})
+
+
+class NetdeviceDriver(vf.VfDriver):
+    """Moves the netdev of a VF, with its addresses and routes.
+
+    Chosen as ``netdevice`` it takes whichever driver the kernel binds;
+    chosen by a kernel driver's name it binds that one.
+    """
+
+    def connect(self, attachment: model.Attachment) -> None:
+        """Configure the PF, then move and rename in one request."""
+        vif, pci = attachment.vif, attachment.pci
+        self.ensure_driver(self.host.pci.device(pci))
+        device = self._wait(pci)
+        # The VF's own MAC first: once the PF has pinned one, igbvf and
+        # others refuse a change until the driver is bound anew.
+        link = self.host.links.get(device.ifindex)
+        accepted = self.set_mac(link, vif.mac)
+        self.configure(device, attachment)
+        if not accepted:
+            self.rebind(device)
+            device = self._wait(pci)
+        self._move(attachment, device)
+        link = self._moved(attachment)
+        self._configure_l3(link, attachment)
+
+    def check(self, attachment: model.Attachment) -> None:
+        """Compare PF settings, netdev and addresses with the VIF."""
+        vif, netns = attachment.vif, attachment.sandbox.netns
+        drift = self.drift(attachment)
+        links = self.host.links
+        link = (
+            links.find(attachment.pci, netns) if links.alive(netns) else None
+        )
+        if link is None:
+            drift.append(f'its interface is not in {netns}')
+        else:
+            drift += _differences(link, vif)
+            missing = _canonical(vif.addresses) - _canonical(
+                links.addresses(link.index, netns)
+            )
+            drift += [f'address {address} is gone' for address in missing]
+        if drift:
+            raise exceptions.Drifted(
+                f'{vif.ifname} of pod {attachment.sandbox.pod} on VF '
+                f'{attachment.pci}: {"; ".join(drift)}; delete the pod to '
+                'have it attached anew'
+            )
+
+    def device_info(self, attachment: model.Attachment) -> model.DeviceInfo:
+        """PCI addresses, and the RDMA device where there is one."""
+        device = self.host.pci.device(attachment.pci)
+        return model.DeviceInfo(
+            pci=device.pci, pf_pci=device.pf, rdma_device=device.rdma_device
+        )
+
+    def ensure_driver(self, device: model.PciDevice) -> None:
+        """See to it that a kernel driver has the VF."""
+        if self.name == 'netdevice':
+            if device.driver in USERSPACE:
+                self._bind(device.pci, None)
+        elif device.driver != self.name:
+            self._bind(device.pci, self.name)
+
+    def _wait(self, pci: str) -> model.PciDevice:
+        return self.host.pci.wait_netdev(pci, self.conf.device_timeout)
+
+    def _move(
+        self, attachment: model.Attachment, device: model.PciDevice
+    ) -> None:
+        """Move, rename and bring up; the old name travels as alias."""
+        vif = attachment.vif
+        try:
+            self.host.links.set(
+                device.ifindex,
+                to=attachment.sandbox.netns,
+                name=vif.ifname,
+                mtu=vif.mtu,
+                alias=attachment.original.ifname or device.ifname,
+                up=True,
+            )
+        except exceptions.KernelError as error:
+            if error.errno == errno.EEXIST:
+                raise exceptions.KernelError(
+                    f'{vif.ifname} exists already in pod '
+                    f'{attachment.sandbox.pod}; ask for another name in the '
+                    'networks annotation (name@ifname)',
+                    error.errno,
+                ) from error
+            self._moved(attachment, error)
+            raise
+
+    def _moved(
+        self,
+        attachment: model.Attachment,
+        cause: exceptions.KernelError | None = None,
+    ) -> model.Link:
+        """The interface in the pod; refused settings are named."""
+        vif, netns = attachment.vif, attachment.sandbox.netns
+        link = self.host.links.find(attachment.pci, netns)
+        if link is None:
+            raise cause or exceptions.DeviceBusy(
+                f'{attachment.pci}: its interface did not arrive in {netns}'
+            )
+        for name, value in (('mac', vif.mac), ('mtu', vif.mtu)):
+            if value and getattr(link, name) != value:
+                raise exceptions.UnsupportedSetting(
+                    f'{vif.ifname}: {name} {value} cannot be set on VF '
+                    f'{attachment.pci}, which keeps {getattr(link, name)}; '
+                    'ask for another, or trust the VF',
+                    name,
+                ) from cause
+        return link
+
+    def _configure_l3(
+        self, link: model.Link, attachment: model.Attachment
+    ) -> None:
+        vif, netns = attachment.vif, attachment.sandbox.netns
+        links = self.host.links
+        for address in vif.addresses:
+            links.add_address(link.index, address, netns)
+        for route in (*vif.routes, *map(_default_route, vif.gateways)):
+            links.add_route(link.index, route, netns)
+        for address in vif.addresses:
+            try:
+                links.announce(link.index, address, netns)
+            except exceptions.KuryrSriovError as error:
+                LOG.warning('neighbours were not told: %s', error)
+
+
+class BifurcatedDriver(NetdeviceDriver):
+    """For NICs that userspace shares with the kernel driver (mlx5_core).
+
+    The VF is never bound to another driver.
+    """
+
+    def ensure_driver(self, device: model.PciDevice) -> None:
+        """Refuse a VF that some other driver has."""
+        if device.driver != self.name:
+            raise exceptions.UnsupportedSetting(
+                f'{device.pci} is bound to {device.driver or "no driver"}, '
+                f'not to {self.name}, which is never changed for such a NIC; '
+                f'bind it, or correct [sriov] resource_driver_mappings',
+                'driver',
+            )
+
+
+def _default_route(gateway: str) -> model.Route:
+    version = ipaddress.ip_address(gateway).version
+    return model.Route('::/0' if version == 6 else '0.0.0.0/0', gateway)
+
+
+def _canonical(addresses: object) -> set[str]:
+    assert isinstance(addresses, tuple | list)
+    return {str(ipaddress.ip_interface(address)) for address in addresses}
+
+
+def _differences(link: model.Link, vif: model.Vif) -> list[str]:
+    found = [
+        f'{name} is {getattr(link, name)}, not {value}'
+        for name, value in (
+            ('name', vif.ifname),
+            ('mac', vif.mac),
+            ('mtu', vif.mtu),
+        )
+        if value and getattr(link, name) != value
+    ]
+    return found if link.up else [*found, 'it is down']

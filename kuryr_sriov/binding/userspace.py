@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Binding drivers for VFs that a program in the pod drives itself (DPDK).
+
+The pod's program sets addresses; MAC, VLAN and the like are the PF's.
+"""
+
+from __future__ import annotations
+
+from kuryr_sriov import exceptions, model
+from kuryr_sriov.binding import vf
+
+
+class VfioDriver(vf.VfDriver):
+    """Binds the VF to ``vfio-pci``, with IOMMU or in no-IOMMU mode."""
+
+    def connect(self, attachment: model.Attachment) -> None:
+        """Configure the PF, then change the driver."""
+        self.configure(self.host.pci.device(attachment.pci), attachment)
+        self._bind(attachment.pci, self.name)
+
+    def check(self, attachment: model.Attachment) -> None:
+        """Compare driver and PF settings with what was attached."""
+        device = self.host.pci.device(attachment.pci)
+        drift = self.drift(attachment)
+        if device.driver != self.name:
+            drift.append(
+                f'driver is {device.driver or "none"}, not {self.name}'
+            )
+        if drift:
+            raise exceptions.Drifted(
+                f'{attachment.vif.ifname} of pod {attachment.sandbox.pod} on '
+                f'VF {attachment.pci}: {"; ".join(drift)}; delete the pod to '
+                'have it attached anew'
+            )
+
+    def device_info(self, attachment: model.Attachment) -> model.DeviceInfo:
+        """PCI addresses and the device nodes that the pod opens."""
+        device = self.host.pci.device(attachment.pci)
+        return model.DeviceInfo(
+            pci=device.pci,
+            pf_pci=device.pf,
+            device_nodes=self.device_nodes(device),
+        )
+
+    def device_nodes(self, device: model.PciDevice) -> tuple[str, ...]:
+        """``/dev/vfio/N``; in no-IOMMU mode ``/dev/vfio/noiommu-N``."""
+        prefix = 'noiommu-' if device.noiommu else ''
+        return '/dev/vfio/vfio', f'/dev/vfio/{prefix}{device.iommu_group}'
+
+
+class UioDriver(VfioDriver):
+    """Binds the VF to ``uio_pci_generic`` or ``igb_uio``."""
+
+    def device_nodes(self, device: model.PciDevice) -> tuple[str, ...]:
+        """``/dev/uioN``."""
+        return (f'/dev/{device.uio}',)

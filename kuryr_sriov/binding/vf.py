@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all shipped binding drivers share: the PF's side, and the way home."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import logging
+
+from kuryr_sriov import exceptions, model
+from kuryr_sriov.binding import base
+from kuryr_sriov.host import wait
+
+LOG = logging.getLogger(__name__)
+
+# The order in which the kernel applies them (rtnetlink.c, do_setvfinfo);
+# the settings of one group travel in one attribute.
+GROUPS = (
+    ('mac',),
+    ('vlan', 'vlan_qos', 'vlan_proto'),
+    ('min_tx_rate', 'max_tx_rate'),
+    ('spoofchk',),
+    ('link_state',),
+    ('trust',),
+)
+
+# What a hypervisor gives its guest; a guest need not, and cannot, set it.
+GUEST = model.VfSettings(
+    min_tx_rate=0,
+    max_tx_rate=0,
+    spoofchk=True,
+    trust=False,
+    link_state='auto',
+    vlan_qos=0,
+    vlan_proto='802.1q',
+)
+
+UNSUPPORTED = frozenset(
+    {
+        errno.EINVAL,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+        errno.EPROTONOSUPPORT,
+        errno.ERANGE,
+    }
+)
+
+
+def wanted(vif: model.Vif) -> model.VfSettings:
+    """What the PF shall hold for the VIF's VF.
+
+    :raises UnsupportedSetting: values that no NIC can take.
+    """
+    if not 0 <= vif.vlan <= 4094:
+        raise _unsupported(vif.ifname, 'vlan', vif.vlan, 'use 0 to 4094')
+    if not 0 <= vif.vlan_qos <= 7:
+        raise _unsupported(vif.ifname, 'vlan_qos', vif.vlan_qos, 'use 0 to 7')
+    if not vif.vlan and vif.vlan_qos:
+        raise _unsupported(
+            vif.ifname, 'vlan_qos', vif.vlan_qos, 'it needs a VLAN'
+        )
+    if not vif.vlan and vif.vlan_proto != '802.1q':
+        raise _unsupported(
+            vif.ifname, 'vlan_proto', vif.vlan_proto, 'it needs a VLAN'
+        )
+    return model.VfSettings(
+        mac=vif.mac,
+        vlan=vif.vlan,
+        vlan_qos=vif.vlan_qos,
+        vlan_proto=vif.vlan_proto,
+        min_tx_rate=vif.min_tx_rate,
+        max_tx_rate=vif.max_tx_rate,
+        spoofchk=vif.spoofchk,
+        trust=vif.trust,
+        link_state=vif.link_state,
+    )
+
+
+def difference(
+    target: model.VfSettings, current: model.VfSettings
+) -> model.VfSettings | None:
+    """The settings to send so that ``current`` becomes ``target``.
+
+    A group of which one member differs is sent whole. None: nothing to do.
+    """
+    changes: dict[str, object] = {}
+    for group in GROUPS:
+        if any(_differs(target, current, name) for name in group):
+            for name in group:
+                value = getattr(target, name)
+                if value is None:
+                    value = getattr(current, name)
+                changes[name] = value
+    if not changes:
+        return None
+    return dataclasses.replace(
+        model.VfSettings(),
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+def _differs(
+    target: model.VfSettings, current: model.VfSettings, name: str
+) -> bool:
+    value = getattr(target, name)
+    if name == 'vlan_proto' and not target.vlan:
+        return False  # an untagged VF has none
+    return value is not None and value != getattr(current, name)
+
+
+def differing(
+    target: model.VfSettings, current: model.VfSettings
+) -> list[str]:
+    """Names of the settings that are not as they should be, in order."""
+    return [
+        name
+        for group in GROUPS
+        for name in group
+        if _differs(target, current, name)
+    ]
+
+
+class VfDriver(base.BindingDriver):
+    """``snapshot`` and ``disconnect`` for any VF; the PF's side of both."""
+
+    def snapshot(self, pci: str) -> model.VfState:
+        """The VF's state: driver, netdev, and what its PF holds for it."""
+        device = self.host.pci.device(pci)
+        state = model.VfState(
+            driver=device.driver, settings=self.settings(device)
+        )
+        if not device.ifindex:
+            return state
+        link = self.host.links.get(device.ifindex)
+        return dataclasses.replace(
+            state,
+            ifname=link.name,
+            mac=link.mac,
+            mtu=link.mtu,
+            alias=link.alias,
+            up=link.up,
+        )
+
+    def settings(self, device: model.PciDevice) -> model.VfSettings | None:
+        """What the PF holds now; None where it is out of reach."""
+        if device.vf_index is None:
+            return None
+        return self.host.links.vf(self._pf_index(device), device.vf_index)
+
+    def configure(
+        self, device: model.PciDevice, attachment: model.Attachment
+    ) -> None:
+        """Have the PF hold what the VIF asks for, and read it back."""
+        target = wanted(attachment.vif)
+        current = attachment.original.settings
+        if current is None:
+            self._check_guest(attachment.vif, target)
+        else:
+            self._set(device, target, current)
+
+    def disconnect(self, attachment: model.Attachment) -> None:
+        """Restore driver, PF settings and netdev, wherever the VF is."""
+        original = attachment.original
+        try:
+            device = self.host.pci.device(attachment.pci)
+        except exceptions.DeviceMissing:
+            LOG.warning(
+                '%s is gone, nothing of it is left to restore', attachment.pci
+            )
+            return
+        if device.driver == original.driver and original.ifname:
+            self._bring_home(attachment, device)
+        else:
+            self._bind(attachment.pci, original.driver)
+        device = self.host.pci.device(attachment.pci)
+        if original.settings is not None and device.vf_index is not None:
+            current = self.settings(device)
+            assert current is not None
+            self._set(device, original.settings, current)
+        if original.ifname:
+            self._restore_link(attachment)
+
+    def drift(self, attachment: model.Attachment) -> list[str]:
+        """What the PF holds that is not what the VIF asks for."""
+        device = self.host.pci.device(attachment.pci)
+        current = self.settings(device)
+        if current is None:
+            return []
+        target = wanted(attachment.vif)
+        return [
+            f'{name} is {getattr(current, name)}, not {getattr(target, name)}'
+            for name in differing(target, current)
+        ]
+
+    def _bind(self, pci: str, driver: str | None) -> None:
+        self.host.pci.bind(pci, driver, self.conf.device_timeout)
+
+    def _pf_index(self, device: model.PciDevice) -> int:
+        index = self.host.pci.device(device.pf).ifindex
+        if not index:
+            raise exceptions.DeviceBusy(
+                f'{device.pf}: the PF of VF {device.pci} has no netdev in '
+                'this network namespace; run in the host network, with the '
+                'PF bound to its kernel driver'
+            )
+        return index
+
+    def _check_guest(self, vif: model.Vif, target: model.VfSettings) -> None:
+        guest = dataclasses.replace(GUEST, mac=vif.mac, vlan=vif.vlan)
+        for name in differing(target, guest):
+            raise _unsupported(
+                vif.ifname,
+                name,
+                getattr(target, name),
+                'this node is a VM, whose hypervisor has the PF; set it there',
+            )
+
+    def _set(
+        self,
+        device: model.PciDevice,
+        target: model.VfSettings,
+        current: model.VfSettings,
+    ) -> None:
+        """One request for all that differs; the first refusal is named."""
+        changes = difference(target, current)
+        if changes is None:
+            return
+        for name in differing(target, current):
+            if getattr(current, name) is None:
+                raise _unsupported(
+                    device.pci, name, getattr(target, name), 'the NIC has none'
+                )
+        assert device.vf_index is not None
+        refusal: exceptions.KernelError | None = None
+        try:
+            self.host.links.set_vf(
+                self._pf_index(device), device.vf_index, changes
+            )
+        except exceptions.KernelError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+            refusal = error
+        self._verify(device, target, refusal)
+
+    def _verify(
+        self,
+        device: model.PciDevice,
+        target: model.VfSettings,
+        refusal: exceptions.KernelError | None,
+    ) -> None:
+        """Read back; some drivers apply a MAC a little later."""
+        names: list[str] = []
+
+        def applied() -> bool:
+            current = self.settings(device)
+            assert current is not None
+            names[:] = differing(target, current)
+            return not names
+
+        if not applied() and refusal is None:
+            with contextlib.suppress(exceptions.DeviceBusy):
+                wait.wait_for(applied, self.conf.device_timeout, device.pci)
+        if names:
+            raise _unsupported(
+                device.pci,
+                names[0],
+                getattr(target, names[0]),
+                f'the NIC refuses ({refusal})'
+                if refusal
+                else 'the NIC accepted it and kept another',
+            ) from refusal
+        if refusal is not None:
+            raise refusal
+
+    def _bring_home(
+        self, attachment: model.Attachment, device: model.PciDevice
+    ) -> None:
+        """See to it that the netdev is, or will be, in the node's netns."""
+        if device.ifindex:
+            return
+        netns = attachment.sandbox.netns
+        links = self.host.links
+        link = links.find(device.pci, netns) if links.alive(netns) else None
+        if link is not None:
+            name = attachment.original.ifname
+            try:
+                links.set(link.index, netns, to='', name=name)
+            except exceptions.KernelError as error:
+                if error.errno != errno.EEXIST:
+                    raise
+                links.set(link.index, netns, to='', name=spare(device.pci))
+        else:  # in a netns that nobody can name any more, or still probing
+            self.rebind(device)
+
+    def _restore_link(self, attachment: model.Attachment) -> None:
+        original, pci = attachment.original, attachment.pci
+        device = self.host.pci.wait_netdev(pci, self.conf.device_timeout)
+        link = self.host.links.get(device.ifindex)
+        if not self.set_mac(link, original.mac):
+            self.rebind(device)
+            device = self.host.pci.wait_netdev(pci, self.conf.device_timeout)
+            link = self.host.links.get(device.ifindex)
+            if not self.set_mac(link, original.mac):
+                raise _unsupported(
+                    pci, 'mac', original.mac, 'the NIC keeps another'
+                )
+        if link.name != original.ifname:
+            self._rename(pci, link, original.ifname)
+        if (link.mtu, link.alias) != (original.mtu, original.alias):
+            self.host.links.set(
+                link.index, mtu=original.mtu, alias=original.alias
+            )
+        if link.up != original.up:
+            self.host.links.set(link.index, up=original.up)
+
+    def _rename(self, pci: str, link: model.Link, name: str) -> None:
+        try:
+            self.host.links.set(link.index, name=name)
+        except exceptions.KernelError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            LOG.warning(
+                '%s stays %s: its name %s is taken', pci, link.name, name
+            )
+
+    def set_mac(self, link: model.Link, mac: str) -> bool:
+        """Set the VF's own MAC; False where the NIC insists on another."""
+        if link.mac == mac:
+            return True
+        try:
+            if link.up:  # most drivers change it only on a closed netdev
+                self.host.links.set(link.index, up=False)
+            self.host.links.set(link.index, mac=mac)
+        except exceptions.KernelError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EPERM):
+                raise
+            return False
+        return True
+
+    def rebind(self, device: model.PciDevice) -> None:
+        """Unbind and bind again: the driver starts afresh."""
+        self._bind(device.pci, '')
+        self._bind(device.pci, device.driver)
+
+
+def spare(pci: str) -> str:
+    """A name of at most 15 characters that no other interface has."""
+    return 'vf' + pci.replace(':', '').replace('.', '')
+
+
+def _unsupported(
+    where: str, setting: str, value: object, remedy: str
+) -> exceptions.UnsupportedSetting:
+    return exceptions.UnsupportedSetting(
+        f'{where}: {setting} {value} cannot be set: {remedy}', setting
+    )

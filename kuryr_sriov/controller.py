@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller's root: from pods to VIFs, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from kuryr_sriov import config, model, networks, plugins
+from kuryr_sriov.drivers import base
+from kuryr_sriov.handlers import request
+from kuryr_sriov.handlers.pipeline import Observer, Pipeline, ignore
+
+SUBNET_DRIVERS = 'kuryr_sriov.subnet_drivers'
+VIF_DRIVERS = 'kuryr_sriov.vif_drivers'
+
+
+class Controller:
+    """Obtains VIFs for pods. Thread-safe; any number of pods at a time.
+
+    :param conf: from ``config.load``.
+    :param get_nad: returns a NetworkAttachmentDefinition object.
+    :param publish: hands a pod's VIFs to its node.
+    :param observe: is told the name of each step before it runs.
+    :raises ConfigurationError: listing every mistake in kuryr.conf.
+    """
+
+    def __init__(
+        self,
+        conf: Any,
+        get_nad: request.GetNad,
+        publish: request.Publish,
+        *,
+        observe: Observer = ignore,
+    ) -> None:
+        config.validate(conf, plugins.installed())
+        vif_driver = plugins.load(
+            VIF_DRIVERS, conf.sriov.vif_driver, base.PodVIFDriver
+        )
+        subnet_driver = plugins.load(
+            SUBNET_DRIVERS, conf.sriov.subnet_driver, base.PodSubnetsDriver
+        )
+        self.vifs = vif_driver(config.section(conf, vif_driver))
+        subnets = subnet_driver(
+            config.section(conf, subnet_driver), self.vifs.describe_subnet
+        )
+        self._pipeline = Pipeline(
+            'request',
+            (
+                request.Networks(get_nad),
+                request.Subnets(subnets, config.resources(conf).resource),
+                request.Resources(),
+                request.Vifs(self.vifs),
+                request.Published(publish),
+            ),
+            observe,
+        )
+
+    def request(self, body: Mapping[str, Any]) -> tuple[model.Vif, ...]:
+        """Obtain and publish the VIFs of a scheduled pod.
+
+        Idempotent: safe to repeat for every event of the pod.
+
+        :param body: the pod, as the Kubernetes API has it.
+        :return: its VIFs, in the order of the annotation; none where no
+            network of the pod is ours.
+        :raises InvalidAnnotation: the annotation, or a NAD it names.
+        :raises NotAllocated: it asks its node for too few VFs.
+        """
+        value = request.Request(body, networks.pod_of(body))
+        return tuple(self._pipeline.run(value).vifs)
+
+    def activate(self, vif: model.Vif, location: model.Location) -> model.Vif:
+        """Tell the provider where a VIF's VF is, as the node reported."""
+        return self.vifs.activate_vif(vif, location)
+
+    def release(self, body: Mapping[str, Any]) -> None:
+        """Give back all VIFs of a deleted pod. Idempotent."""
+        self.vifs.release_vifs(networks.pod_of(body))
+
+    def collect_orphans(self, alive: Collection[str]) -> tuple[str, ...]:
+        """Give back VIFs of pods that are gone; return their ids.
+
+        :param alive: uids of all pods of the cluster.
+        """
+        return self.vifs.collect_orphans(alive)

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the steps need from below, as they see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from kuryr_sriov import model
+
+Allocations = Callable[[model.Pod], Sequence[model.Device]]
+"""The VFs that the kubelet has allocated to a pod."""
+
+Locks = Callable[[Iterable[str]], AbstractContextManager[None]]
+"""Holds the locks of all the PFs (or lone VFs) given by PCI address."""
+
+
+class Ledger(Protocol):
+    """The node's durable record; see ``host/ledger.py``."""
+
+    def save(self, attachments: Iterable[model.Attachment]) -> None:
+        """Record all, in one transaction."""
+
+    def remove(self, attachments: Iterable[model.Attachment]) -> None:
+        """Forget all, in one transaction."""
+
+    def all(self) -> Sequence[model.Attachment]:
+        """Every record."""
+
+    def of(
+        self, container_id: str, ifname: str = ''
+    ) -> Sequence[model.Attachment]:
+        """A sandbox's records; with ``ifname``, only that interface's."""
+
+    def holder(self, pci: str) -> model.Attachment | None:
+        """The record that has the VF."""

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One configuration at a time per PF, across threads and processes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from kuryr_sriov import exceptions
+from kuryr_sriov.host import wait
+
+
+class PfLocks:
+    """Locks by the PCI address of the PF (or of a VF without one).
+
+    A process that dies gives its locks back: they are ``flock(2)`` locks on
+    files that stay.
+
+    :param directory: of the lock files; made when it is missing.
+    :param timeout: seconds to wait for each lock.
+    """
+
+    def __init__(self, directory: Path | str, timeout: float) -> None:
+        self._directory = Path(directory)
+        self._timeout = timeout
+        self._threads: defaultdict[str, threading.Lock] = defaultdict(
+            threading.Lock
+        )
+
+    @contextlib.contextmanager
+    def hold(self, pcis: Iterable[str]) -> Iterator[None]:
+        """Hold all of them, taken in order, so that no two callers block.
+
+        :raises DeviceBusy: somebody else held one for too long.
+        """
+        with contextlib.ExitStack() as stack:
+            for pci in sorted(set(pcis)):
+                stack.enter_context(self._one(pci))
+            yield
+
+    @contextlib.contextmanager
+    def _one(self, pci: str) -> Iterator[None]:
+        deadline = time.monotonic() + self._timeout
+        thread = self._threads[pci]
+        if not thread.acquire(timeout=self._timeout):
+            raise exceptions.DeviceBusy(
+                f'{pci}: another thread has been configuring this PF for '
+                f'{self._timeout:g} s; see [sriov] pf_lock_timeout'
+            )
+        try:
+            with self._file(pci) as file:
+                wait.wait_for(
+                    lambda: _try_lock(file),
+                    deadline - time.monotonic(),
+                    f'{pci}: the PF, which another process is configuring '
+                    '(see [sriov] pf_lock_timeout)',
+                )
+                yield
+        finally:
+            thread.release()
+
+    @contextlib.contextmanager
+    def _file(self, pci: str) -> Iterator[int]:
+        path = self._directory / f'{pci}.lock'
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise exceptions.LedgerError(
+                f'{path}: {error.strerror}; [sriov] state_dir must be '
+                'writable for this process'
+            ) from error
+        try:
+            yield file
+        finally:
+            os.close(file)
+
+
+def _try_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
