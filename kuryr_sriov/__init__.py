@@ -1,1 +1,102 @@
 # SPDX-License-Identifier: Apache-2.0
+"""SR-IOV virtual functions for Kubernetes pods, as OpenStack Neutron ports.
+
+``Controller`` turns pods into VIFs, ``Node`` wires VIFs to VFs. Both are
+loaded when first used, so that importing a contract costs the contract.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from kuryr_sriov.exceptions import (
+    ConfigurationError,
+    DeviceBusy,
+    DeviceMissing,
+    Drifted,
+    InvalidAnnotation,
+    KernelError,
+    KubeletUnavailable,
+    KuryrSriovError,
+    LedgerBusy,
+    LedgerError,
+    NotAllocated,
+    PermanentError,
+    PluginError,
+    ProviderExhausted,
+    ProviderRefused,
+    ProviderUnavailable,
+    TransientError,
+    UnsupportedSetting,
+)
+from kuryr_sriov.model import (
+    Attached,
+    Attachment,
+    Device,
+    DeviceInfo,
+    Link,
+    Location,
+    NetworkRequest,
+    OwnedVif,
+    PciDevice,
+    Pod,
+    Route,
+    Sandbox,
+    Subnet,
+    VfSettings,
+    VfState,
+    Vif,
+)
+
+if TYPE_CHECKING:
+    from kuryr_sriov.controller import Controller
+    from kuryr_sriov.node import Node
+
+__all__ = [
+    'Attached',
+    'Attachment',
+    'ConfigurationError',
+    'Controller',
+    'Device',
+    'DeviceBusy',
+    'DeviceInfo',
+    'DeviceMissing',
+    'Drifted',
+    'InvalidAnnotation',
+    'KernelError',
+    'KubeletUnavailable',
+    'KuryrSriovError',
+    'LedgerBusy',
+    'LedgerError',
+    'Link',
+    'Location',
+    'NetworkRequest',
+    'Node',
+    'NotAllocated',
+    'OwnedVif',
+    'PciDevice',
+    'PermanentError',
+    'PluginError',
+    'Pod',
+    'ProviderExhausted',
+    'ProviderRefused',
+    'ProviderUnavailable',
+    'Route',
+    'Sandbox',
+    'Subnet',
+    'TransientError',
+    'UnsupportedSetting',
+    'VfSettings',
+    'VfState',
+    'Vif',
+]
+
+_ROOTS = {'Controller': 'controller', 'Node': 'node'}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOTS:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    module = importlib.import_module(f'{__name__}.{_ROOTS[name]}')
+    return getattr(module, name)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every target sets up what it needs. `make` lists them.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+COVERAGE ?= 95
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench sample clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+$(READY): setup.cfg requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[node,controller,test]'
+	@touch $@
+
+demo: $(READY)  ## the how-to's pod gets its two VFs, on a simulated node
+	$(BIN)/kuryr-sriov demo
+
+test: $(READY)  ## unit and contract tests, with branch coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under=$(COVERAGE)
+
+check: $(READY)  ## ruff, mypy --strict, and the layers of the house
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/house
+
+bench: $(READY)  ## what importing and attaching cost, as ratios
+	$(BIN)/python benchmarks/bench.py
+
+sample: $(READY)  ## the sample kuryr.conf, from the options
+	$(BIN)/oslo-config-generator --namespace kuryr_sriov \
+	    --output-file etc/kuryr-sriov.conf.sample
+
+clean:  ## remove what the targets made here
+	rm -rf $(VENV) .coverage* .hypothesis .mypy_cache .ruff_cache build dist
