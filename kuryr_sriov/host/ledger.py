@@ -103,13 +103,13 @@ class Ledger:
                 self._connection = None
 
     def _load(self, record: str) -> model.Attachment:
-        try:
-            return codec.from_json(model.Attachment, record)
-        except exceptions.PermanentError as error:
-            raise exceptions.LedgerError(
-                f'{self.path}: a record cannot be read: {error}; restore the '
-                'file from a backup, or move it away and restart the node'
-            ) from error
+        return codec.from_json(model.Attachment, record, self._unreadable)
+
+    def _unreadable(self, reason: str) -> exceptions.LedgerError:
+        return exceptions.LedgerError(
+            f'{self.path}: a record cannot be read: {reason}; restore the '
+            'file from a backup, or move it away and restart the node'
+        )
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
