@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subnets as the NetworkAttachmentDefinition says, else the default ones."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from kuryr_sriov import exceptions, model, resources
+from kuryr_sriov.drivers import base
+
+
+class NadSubnetsDriver(base.PodSubnetsDriver):
+    """The NAD's ``subnetId``, else its physnet's default subnet.
+
+    The default is ``[sriov] default_physnet_subnets`` of the physnet that
+    the NAD's resource is on. A subnet that is on another wire than the
+    resource is refused: the pod would reach somebody else's network.
+    """
+
+    def __init__(self, conf: Any, describe: base.DescribeSubnet) -> None:
+        super().__init__(conf, describe)
+        self._resources = resources.Resources(
+            conf.device_plugin_resource_prefix,
+            conf.physnet_resource_mappings,
+            conf.resource_driver_mappings,
+        )
+
+    def get_subnets(
+        self, request: model.NetworkRequest
+    ) -> tuple[model.Subnet, ...]:
+        """At least one subnet, all of one network and one wire.
+
+        :raises InvalidAnnotation: the NAD leads to no subnet, or to
+            subnets that do not fit each other or its resource.
+        :raises ConfigurationError: a mapping in kuryr.conf is missing.
+        :raises ProviderRefused: the provider does not know a subnet.
+        """
+        ids = request.subnet_ids or (self._default(request),)
+        subnets = tuple(self._describe(request, each) for each in ids)
+        for subnet in subnets:
+            self._check_wire(request, subnet)
+        for index, subnet in enumerate(subnets):
+            for other in subnets[:index]:
+                _check_pair(request, other, subnet)
+        return subnets
+
+    def _default(self, request: model.NetworkRequest) -> str:
+        if not request.resource:
+            raise _invalid(
+                request,
+                'names neither a subnet nor a resource',
+                'set subnetId in openstack.org/kuryr-config, or annotate '
+                'k8s.v1.cni.cncf.io/resourceName',
+            )
+        physnet = self._resources.physnet(request.resource)
+        subnet_id: str = self.conf.default_physnet_subnets.get(physnet, '')
+        if not subnet_id:
+            raise _invalid(
+                request,
+                f'names no subnet, and physnet {physnet} of its resource '
+                f'{request.resource} has no default',
+                'set subnetId in openstack.org/kuryr-config, or add '
+                f'{physnet}:SUBNET to [sriov] default_physnet_subnets',
+            )
+        return subnet_id
+
+    def _describe(
+        self, request: model.NetworkRequest, subnet_id: str
+    ) -> model.Subnet:
+        try:
+            return self.describe(subnet_id)
+        except exceptions.ProviderRefused as error:
+            message = f'NAD {request}: {error}'
+            raise exceptions.ProviderRefused(message) from error
+
+    def _check_wire(
+        self, request: model.NetworkRequest, subnet: model.Subnet
+    ) -> None:
+        if not subnet.physnet:
+            raise _invalid(
+                request,
+                f'is on subnet {subnet.id}, whose network {subnet.network} '
+                'is on no physnet, where no VF can be',
+                'use a subnet of a provider network of type vlan or flat',
+            )
+        resource = self._resources.resource(subnet.physnet)
+        if request.resource not in ('', resource):
+            raise _invalid(
+                request,
+                f'names resource {request.resource}, but its subnet '
+                f'{subnet.id} is on physnet {subnet.physnet}, whose resource '
+                f'is {resource}',
+                'correct k8s.v1.cni.cncf.io/resourceName or the subnet',
+            )
+
+
+def _check_pair(
+    request: model.NetworkRequest, one: model.Subnet, two: model.Subnet
+) -> None:
+    if one.network != two.network:
+        raise _invalid(
+            request,
+            f'has subnet {one.id} of network {one.network} and subnet '
+            f'{two.id} of network {two.network}',
+            'use subnets of one network, or one NAD for each',
+        )
+    version = ipaddress.ip_network(two.cidr).version
+    if ipaddress.ip_network(one.cidr).version == version:
+        raise _invalid(
+            request,
+            f'has two IPv{version} subnets, {one.id} ({one.cidr}) and '
+            f'{two.id} ({two.cidr})',
+            'use one IPv4 and one IPv6 subnet, or one NAD for each',
+        )
+
+
+def _invalid(
+    request: model.NetworkRequest, what: str, remedy: str
+) -> exceptions.InvalidAnnotation:
+    return exceptions.InvalidAnnotation(f'NAD {request} {what}; {remedy}')
