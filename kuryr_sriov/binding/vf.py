@@ -283,13 +283,9 @@ class VfDriver(base.BindingDriver):
         links = self.host.links
         link = links.find(device.pci, netns) if links.alive(netns) else None
         if link is not None:
-            name = attachment.original.ifname
-            try:
-                links.set(link.index, netns, to='', name=name)
-            except exceptions.KernelError as error:
-                if error.errno != errno.EEXIST:
-                    raise
-                links.set(link.index, netns, to='', name=spare(device.pci))
+            # Under a name that nobody has: the pod's, and the original one,
+            # may be taken here by now.
+            links.set(link.index, netns, to='', name=spare(device.pci))
         else:  # in a netns that nobody can name any more, or still probing
             self.rebind(device)
 
