@@ -198,7 +198,7 @@ class Sysfs:
         )
 
     def _give_back(self, pci: str, driver: str) -> None:
-        """Not to lose the function; the first error stays the one to report."""
+        """Lose no function; the first error stays the one to report."""
         with contextlib.suppress(exceptions.KuryrSriovError):
             if driver and not self.device(pci).driver:
                 self._attach(pci, driver, time.monotonic() + GIVE_BACK)

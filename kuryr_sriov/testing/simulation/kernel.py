@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated kernel: one lock, its system calls, and their faults."""
+
+from __future__ import annotations
+
+import collections
+import errno
+import pathlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kuryr_sriov import model
+from kuryr_sriov.testing.simulation import hardware, network, pci, tree
+
+NEUTRAL = (None, 0, False, '802.1q')
+KERNEL_ORDER = (
+    ('mac',),
+    ('vlan', 'vlan_qos', 'vlan_proto'),
+    ('min_tx_rate', 'max_tx_rate'),
+    ('spoofchk',),
+    ('link_state',),
+    ('trust',),
+)
+"""Order of do_setvfinfo; what is in one group is set together."""
+
+
+@dataclass(slots=True)
+class Fault:
+    """An operation that fails some times."""
+
+    operation: str
+    errno: int
+    times: int
+    pci: str
+
+
+class Kernel:
+    """What a simulated node's processes talk to. Thread-safe.
+
+    Every operation raises OSError, as a system call does.
+
+    :ivar operations: by name, counted: file names for writes to sysfs,
+        method names of ``binding.base.Links`` for the rest.
+    :ivar refused: settings that a PF refuses, by PF, with error number;
+        before those of its NIC.
+    """
+
+    def __init__(self, root: pathlib.Path, iommu: str) -> None:
+        self.root = root
+        self.lock = threading.RLock()
+        self.operations: collections.Counter[str] = collections.Counter()
+        self.refused: dict[str, dict[str, int]] = {}
+        self.faults: list[Fault] = []
+        self.announced: list[tuple[str, str]] = []
+        self.files = tree.Tree(root)
+        self.net = network.Network(self.files)
+        self.bus = pci.Bus(self.files, self.net, self.lock, iommu)
+
+    def call(self, operation: str, *arguments: Any, **settings: Any) -> Any:
+        """One system call, undivided, from any thread or process."""
+        method = getattr(self, f'do_{operation}')
+        with self.lock:
+            return method(*arguments, **settings)
+
+    def _begin(self, operation: str, function: str) -> None:
+        self.operations[operation] += 1
+        for fault in self.faults:
+            if fault.operation == operation and fault.pci in ('', function):
+                fault.times -= 1
+                if not fault.times:
+                    self.faults.remove(fault)
+                raise OSError(fault.errno, operation)
+
+    def _interface(
+        self, operation: str, index: int, netns: str
+    ) -> hardware.Interface:
+        interface = self.net.get(index, netns)
+        self._begin(operation, interface.pci)
+        return interface
+
+    def do_root(self) -> str:
+        return str(self.root)
+
+    def do_write(self, path: str, text: str) -> None:
+        relative = pathlib.PurePath(path).relative_to(self.root)
+        parent = relative.parent.name
+        self._begin(
+            relative.name, parent if parent in self.bus.functions else text
+        )
+        self.bus.write(relative, text)
+
+    def do_alive(self, netns: str) -> bool:
+        return self.net.alive(netns)
+
+    def do_find(self, function: str, netns: str) -> model.Link | None:
+        self._begin('find', function)
+        interface = self.net.find(function, netns)
+        return interface.link() if interface else None
+
+    def do_get(self, index: int, netns: str) -> model.Link:
+        return self._interface('get', index, netns).link()
+
+    def do_set(self, index: int, netns: str, **settings: Any) -> None:
+        interface = self._interface('set', index, netns)
+        function = self.bus.functions.get(interface.pci)
+        self.net.set(index, netns, function, **settings)
+
+    def do_addresses(self, index: int, netns: str) -> Sequence[str]:
+        return tuple(self._interface('addresses', index, netns).addresses)
+
+    def do_add_address(self, index: int, address: str, netns: str) -> None:
+        interface = self._interface('add_address', index, netns)
+        self.net.add_address(interface, address)
+
+    def do_routes(self, index: int, netns: str) -> Sequence[model.Route]:
+        return tuple(self._interface('routes', index, netns).routes)
+
+    def do_add_route(self, index: int, route: model.Route, netns: str) -> None:
+        interface = self._interface('add_route', index, netns)
+        self.net.add_route(interface, route)
+
+    def do_announce(self, index: int, address: str, netns: str) -> None:
+        interface = self._interface('announce', index, netns)
+        if not interface.up:
+            raise OSError(errno.ENETDOWN, interface.name)
+        self.announced.append((interface.mac, address))
+
+    def _vf(
+        self, operation: str, pf_index: int, vf_index: int
+    ) -> hardware.Function:
+        interface = self.net.get(pf_index)
+        pf = self.bus.functions.get(interface.pci)
+        if pf is None or vf_index not in range(len(pf.vfs)):
+            raise OSError(errno.EINVAL, f'{interface.name} vf {vf_index}')
+        vf = pf.vfs[vf_index]
+        self._begin(operation, vf.pci)
+        return vf
+
+    def do_vf(self, pf_index: int, vf_index: int) -> model.VfSettings:
+        vf = self._vf('vf', pf_index, vf_index)
+        unreported = dict.fromkeys(vf.nic.unreported)
+        return replace(vf.settings, **unreported)
+
+    def do_set_vf(
+        self, pf_index: int, vf_index: int, settings: model.VfSettings
+    ) -> None:
+        vf = self._vf('set_vf', pf_index, vf_index)
+        for group in KERNEL_ORDER:
+            wanted = {name: getattr(settings, name) for name in group}
+            given = {n: v for n, v in wanted.items() if v is not None}
+            if not given:
+                continue
+            for name, value in given.items():
+                self._demand(vf, name, value)
+            vf.settings = replace(vf.settings, **given)
+        if settings.mac:
+            self._pin(vf, settings.mac)
+
+    def _demand(self, vf: hardware.Function, name: str, value: Any) -> None:
+        """Refuse what the NIC cannot do, and what no NIC can."""
+        assert vf.pf is not None
+        refused = {**vf.nic.refused, **self.refused.get(vf.pf.pci, {})}
+        number = refused.get(name, 0)
+        if number and (number == errno.EOPNOTSUPP or value not in NEUTRAL):
+            raise OSError(number, f'{vf.pci} {name}')
+        limit = {'vlan': 4094, 'vlan_qos': 7}.get(name)
+        if limit is not None and not 0 <= value <= limit:
+            raise OSError(errno.EINVAL, f'{vf.pci} {name}')
+        if name == 'mac' and not hardware.can_be_set(value):
+            raise OSError(errno.EINVAL, f'{vf.pci} {name}')
+
+    def _pin(self, vf: hardware.Function, mac: str) -> None:
+        vf.pinned = mac != hardware.NO_MAC
+        if vf.pinned and vf.nic.follows_admin_mac:
+            vf.mac = mac
+            if vf.interface:
+                vf.interface.mac = mac

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated network namespaces, and the interfaces in them.
+
+Follows the kernel's ``net/core/{dev,rtnetlink}.c``. Errors are OSError, as
+a process sees them.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import itertools
+from collections.abc import Iterator
+
+from kuryr_sriov import model
+from kuryr_sriov.testing.simulation import hardware, tree
+
+LOOPBACK = 1
+LONGEST_NAME = 15
+LONGEST_ALIAS = 255
+SMALLEST_MTU = 68
+
+
+class Network:
+    """Network namespaces by path, ``''`` being the node's own. Not locked."""
+
+    def __init__(self, files: tree.Tree) -> None:
+        self._files = files
+        self.clear()
+
+    def clear(self) -> None:
+        """Power off."""
+        self._last_index = LOOPBACK
+        self._namespaces: dict[str, dict[int, hardware.Interface]] = {'': {}}
+
+    def alive(self, netns: str) -> bool:
+        return netns in self._namespaces
+
+    def add_netns(self, netns: str) -> None:
+        if netns in self._namespaces:
+            raise OSError(errno.EEXIST, netns)
+        self._namespaces[netns] = {}
+
+    def delete_netns(self, netns: str) -> None:
+        """Its VFs go home under the names they have, unless taken there."""
+        for interface in list(self._links(netns).values()):
+            if interface.pci:
+                fallback = f'dev{interface.index}'
+                self._move(interface, '', fallback)
+        del self._namespaces[netns]
+
+    def _links(self, netns: str) -> dict[int, hardware.Interface]:
+        if netns not in self._namespaces:
+            raise OSError(errno.ENOENT, netns)
+        return self._namespaces[netns]
+
+    def _taken(self, netns: str, name: str) -> bool:
+        return any(i.name == name for i in self._links(netns).values())
+
+    def create(
+        self, pci: str, mac: str, max_mtu: int, name: str = ''
+    ) -> hardware.Interface:
+        """A new interface in the node's own netns, called ethN by default."""
+        free = (f'eth{number}' for number in itertools.count())
+        name = name or next(n for n in free if not self._taken('', n))
+        if self._taken('', name):
+            raise OSError(errno.EEXIST, name)
+        interface = hardware.Interface(
+            self._next_index(), name, mac, max_mtu=max_mtu, pci=pci
+        )
+        self._links('')[interface.index] = interface
+        self._files.show(interface)
+        return interface
+
+    def add_foreign(self, name: str, netns: str, index: int) -> None:
+        """An interface that is no PCI function's."""
+        if self._taken(netns, name):
+            raise OSError(errno.EEXIST, name)
+        index = index or self._next_index()
+        self._links(netns)[index] = hardware.Interface(
+            index, name, hardware.NO_MAC, netns
+        )
+
+    def _next_index(self) -> int:
+        self._last_index += 1
+        return self._last_index
+
+    def remove(self, interface: hardware.Interface) -> None:
+        """Wherever it is: its driver was unbound."""
+        del self._links(interface.netns)[interface.index]
+        self._files.hide(interface, gone=True)
+
+    def get(self, index: int, netns: str = '') -> hardware.Interface:
+        links = self._links(netns)
+        if index not in links:
+            raise OSError(errno.ENODEV, f'interface {index} in {netns!r}')
+        return links[index]
+
+    def find(self, pci: str, netns: str) -> hardware.Interface | None:
+        for interface in self._links(netns).values():
+            if interface.pci == pci:
+                return interface
+        return None
+
+    def set(
+        self,
+        index: int,
+        netns: str,
+        function: hardware.Function | None,
+        *,
+        to: str | None = None,
+        name: str = '',
+        mac: str = '',
+        mtu: int = 0,
+        alias: str | None = None,
+        up: bool | None = None,
+    ) -> None:
+        """In the order of do_setlink; what precedes an error stays done."""
+        interface = self.get(index, netns)
+        if to is not None and to != netns:
+            self._move(interface, to, name)
+        if mac:
+            if not hardware.is_unicast(mac):
+                raise OSError(errno.EADDRNOTAVAIL, mac)
+            if function:
+                function.change_own_mac(mac)
+            interface.mac = mac
+        if mtu:
+            if not SMALLEST_MTU <= mtu <= interface.max_mtu:
+                raise OSError(errno.EINVAL, f'MTU {mtu}')
+            interface.mtu = mtu
+        if name:
+            self._rename(interface, name)
+        if alias is not None:
+            if len(alias.encode()) > LONGEST_ALIAS:
+                raise OSError(errno.EINVAL, alias)
+            interface.alias = alias
+        if up is not None:
+            self._set_up(interface, up)
+
+    def _move(
+        self, interface: hardware.Interface, netns: str, fallback: str
+    ) -> None:
+        """Closed and without addresses, as __dev_change_net_namespace."""
+        links = self._links(netns)
+        name = interface.name
+        if self._taken(netns, name):
+            name = fallback
+            if not name or self._taken(netns, name):
+                raise OSError(errno.EEXIST, name or interface.name)
+        del self._links(interface.netns)[interface.index]
+        if not interface.netns:
+            self._files.hide(interface, gone=False)
+        if interface.index in links or interface.index == LOOPBACK:
+            interface.index = self._next_index()
+        interface.netns, interface.name, interface.up = netns, name, False
+        interface.addresses.clear()
+        interface.routes.clear()
+        links[interface.index] = interface
+        if not netns:
+            self._files.show(interface)
+
+    def _rename(self, interface: hardware.Interface, name: str) -> None:
+        if name == interface.name:
+            return
+        if len(name) > LONGEST_NAME or '/' in name:
+            raise OSError(errno.EINVAL, name)
+        if interface.up:  # before Linux 6.2
+            raise OSError(errno.EBUSY, interface.name)
+        self.rename(interface, name)
+
+    def rename(self, interface: hardware.Interface, name: str) -> None:
+        if self._taken(interface.netns, name):
+            raise OSError(errno.EEXIST, name)
+        if not interface.netns:
+            self._files.rename(interface, name)
+        interface.name = name
+
+    def _set_up(self, interface: hardware.Interface, up: bool) -> None:
+        if interface.up and not up:
+            interface.routes.clear()
+            interface.addresses[:] = [
+                a for a in interface.addresses if ':' not in a
+            ]
+        interface.up = up
+
+    def add_address(self, interface: hardware.Interface, address: str) -> None:
+        if address in interface.addresses:
+            raise OSError(errno.EEXIST, address)
+        interface.addresses.append(address)
+
+    def add_route(
+        self, interface: hardware.Interface, route: model.Route
+    ) -> None:
+        if not interface.up:
+            raise OSError(errno.ENETDOWN, interface.name)
+        if route in interface.routes:
+            raise OSError(errno.EEXIST, route.destination)
+        reachable = {r.destination for r in interface.routes if not r.gateway}
+        reachable.update(interface.addresses)
+        if route.gateway and not any(
+            ipaddress.ip_address(route.gateway)
+            in ipaddress.ip_interface(prefix).network
+            for prefix in reachable
+        ):
+            raise OSError(errno.ENETUNREACH, route.gateway)
+        interface.routes.append(route)
+
+    def __iter__(self) -> Iterator[hardware.Interface]:
+        for links in self._namespaces.values():
+            yield from links.values()
