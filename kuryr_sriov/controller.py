@@ -11,9 +11,6 @@ from kuryr_sriov.drivers import base
 from kuryr_sriov.handlers import request
 from kuryr_sriov.handlers.pipeline import Observer, Pipeline, ignore
 
-SUBNET_DRIVERS = 'kuryr_sriov.subnet_drivers'
-VIF_DRIVERS = 'kuryr_sriov.vif_drivers'
-
 
 class Controller:
     """Obtains VIFs for pods. Thread-safe; any number of pods at a time.
@@ -35,12 +32,16 @@ class Controller:
     ) -> None:
         config.validate(conf, plugins.installed())
         vif_driver = plugins.load(
-            VIF_DRIVERS, conf.sriov.vif_driver, base.PodVIFDriver
+            plugins.VIF_DRIVERS, conf.sriov.vif_driver, base.PodVIFDriver
         )
         subnet_driver = plugins.load(
-            SUBNET_DRIVERS, conf.sriov.subnet_driver, base.PodSubnetsDriver
+            plugins.SUBNET_DRIVERS,
+            conf.sriov.subnet_driver,
+            base.PodSubnetsDriver,
         )
-        self.vifs = vif_driver(config.section(conf, vif_driver))
+        self.vifs: base.PodVIFDriver = vif_driver(
+            config.section(conf, vif_driver)
+        )
         subnets = subnet_driver(
             config.section(conf, subnet_driver), self.vifs.describe_subnet
         )

@@ -11,12 +11,11 @@ from typing import Any
 
 from kuryr_sriov import config, exceptions, model, plugins
 from kuryr_sriov.binding import base
-from kuryr_sriov.handlers import attach, ports
+from kuryr_sriov.handlers import attach as steps
+from kuryr_sriov.handlers import ports
 from kuryr_sriov.handlers.pipeline import Observer, Pipeline, ignore
 from kuryr_sriov.handlers.restore import Restorer
 from kuryr_sriov.host import ledger, locks, node
-
-BINDING_DRIVERS = 'kuryr_sriov.binding_drivers'
 
 
 class Node:
@@ -74,7 +73,7 @@ class Node:
         :raises UnsupportedSetting: the NIC cannot do what a VIF asks for.
         :raises DeviceBusy: a running sandbox of another pod has the VF.
         """
-        value = attach.Attach(sandbox, tuple(vifs), tuple(devices))
+        value = steps.Attach(sandbox, tuple(vifs), tuple(devices))
         return tuple(self._pipeline.run(value).attached)
 
     def detach(self, container_id: str, ifname: str = '') -> None:
@@ -151,31 +150,31 @@ class Node:
 
     def _build(
         self, allocations: ports.Allocations, observe: Observer
-    ) -> Pipeline[attach.Attach]:
+    ) -> Pipeline[steps.Attach]:
         pci, links = self._host.pci, self._host.links
         inner = Pipeline(
             'attach',
             (
-                attach.Settle(self.ledger, self._restorer, links),
-                attach.Record(
+                steps.Settle(self.ledger, self._restorer, links),
+                steps.Record(
                     self.ledger,
                     self._binding,
                     self._resources.driver,
                     pci,
                     self._host.boot_id(),
                 ),
-                attach.Connect(self._binding, self._restorer),
-                attach.Report(self._binding, pci, self._conf.sriov.node_name),
-                attach.Confirm(self.ledger),
+                steps.Connect(self._binding, self._restorer),
+                steps.Report(self._binding, pci, self._conf.sriov.node_name),
+                steps.Confirm(self.ledger),
             ),
             observe,
         )
         return Pipeline(
             'add',
             (
-                attach.Allocate(allocations),
-                attach.Pair(self.ledger),
-                attach.Locked(inner, self._locks, pci, self.ledger),
+                steps.Allocate(allocations),
+                steps.Pair(self.ledger),
+                steps.Locked(inner, self._locks, pci, self.ledger),
             ),
             observe,
         )
@@ -184,7 +183,7 @@ class Node:
         with self._bindings_lock:
             if name not in self._bindings:
                 driver = plugins.load(
-                    BINDING_DRIVERS, name, base.BindingDriver
+                    plugins.BINDING_DRIVERS, name, base.BindingDriver
                 )
                 self._bindings[name] = driver(
                     name, self._host, config.section(self._conf, driver)

@@ -36,6 +36,8 @@ GUEST = model.VfSettings(
     vlan_proto='802.1q',
 )
 
+NO_MAC = '00:00:00:00:00:00'
+
 UNSUPPORTED = frozenset(
     {
         errno.EINVAL,
@@ -121,6 +123,21 @@ def differing(
     ]
 
 
+def released(
+    original: model.VfState, current: model.VfSettings
+) -> model.VfSettings:
+    """What the PF shall hold for a VF that is given back.
+
+    A PF that showed the MAC which the VF had given itself had set none. It
+    must not pin that one now: it sets none, and lets the VF say it again.
+    """
+    settings = original.settings
+    assert settings is not None
+    if original.mac == settings.mac != current.mac:
+        return dataclasses.replace(settings, mac=NO_MAC)
+    return settings
+
+
 class VfDriver(base.BindingDriver):
     """``snapshot`` and ``disconnect`` for any VF; the PF's side of both."""
 
@@ -173,13 +190,9 @@ class VfDriver(base.BindingDriver):
             self._bring_home(attachment, device)
         else:
             self._bind(attachment.pci, original.driver)
-        device = self.host.pci.device(attachment.pci)
-        if original.settings is not None and device.vf_index is not None:
-            current = self.settings(device)
-            assert current is not None
-            self._set(device, original.settings, current)
+        held = self._restore_settings(attachment)
         if original.ifname:
-            self._restore_link(attachment)
+            self._restore_link(attachment, tell_pf=held != original.settings)
 
     def drift(self, attachment: model.Attachment) -> list[str]:
         """What the PF holds that is not what the VIF asks for."""
@@ -289,11 +302,30 @@ class VfDriver(base.BindingDriver):
         else:  # in a netns that nobody can name any more, or still probing
             self.rebind(device)
 
-    def _restore_link(self, attachment: model.Attachment) -> None:
+    def _restore_settings(
+        self, attachment: model.Attachment
+    ) -> model.VfSettings | None:
+        """Have the PF hold what it held, and return that."""
+        device = self.host.pci.device(attachment.pci)
+        current = self.settings(device)
+        if attachment.original.settings is None or current is None:
+            return attachment.original.settings
+        target = released(attachment.original, current)
+        self._set(device, target, current)
+        return target
+
+    def _restore_link(
+        self, attachment: model.Attachment, tell_pf: bool
+    ) -> None:
+        """Give the netdev its MAC, name, MTU, alias and state.
+
+        :param tell_pf: the VF has to tell its PF its own MAC.
+        """
         original, pci = attachment.original, attachment.pci
         device = self.host.pci.wait_netdev(pci, self.conf.device_timeout)
         link = self.host.links.get(device.ifindex)
-        if not self.set_mac(link, original.mac):
+        silent = tell_pf and link.mac == original.mac  # setting it is no-op
+        if silent or not self.set_mac(link, original.mac):
             self.rebind(device)
             device = self.host.pci.wait_netdev(pci, self.conf.device_timeout)
             link = self.host.links.get(device.ifindex)

@@ -92,8 +92,8 @@ class Restorer:
                 errors.append(error)
         if errors:
             first, *others = errors
-            for error in others:
-                first.add_note(f'and: {error}')
+            for other in others:
+                first.add_note(f'and: {other}')
             raise first
         return restored
 
