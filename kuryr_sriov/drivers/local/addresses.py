@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""IP addresses as numbers, in one space for both versions.
+
+IPv4 addresses are where IPv6 maps them (RFC 4291, 2.5.5.2), so that one
+column and one order serve both. Pools are ranges of such numbers; an IPv6
+pool is far too large to be listed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Prefix = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MAPPED = 0xFFFF << 32
+
+
+def number(address: Address) -> int:
+    """The address in the one space."""
+    return int(address) + (MAPPED if address.version == 4 else 0)
+
+
+def address(number: int) -> Address:
+    """The address of that number."""
+    if number >> 32 == MAPPED >> 32:
+        return ipaddress.IPv4Address(number - MAPPED)
+    return ipaddress.IPv6Address(number)
+
+
+def size(pool: range) -> int:
+    """How many addresses; ``len`` cannot count an IPv6 pool."""
+    return pool.stop - pool.start
+
+
+def usable(prefix: Prefix) -> range:
+    """What hosts may have of a subnet.
+
+    Not the network and broadcast addresses of IPv4, nor the subnet-router
+    anycast address of IPv6 (RFC 4291, 2.6.1); all of a /31 and /32
+    (RFC 3021), a /127 (RFC 6164) and a /128.
+    """
+    first, last = number(prefix[0]), number(prefix[-1])
+    if prefix.max_prefixlen - prefix.prefixlen > 1:
+        first += 1
+        last -= prefix.version == 4
+    return range(first, last + 1)
+
+
+def without(pools: Iterable[range], hole: int) -> tuple[range, ...]:
+    """The pools, one address taken out."""
+    pieces: list[range] = []
+    for pool in pools:
+        if hole in pool:
+            pieces.append(range(pool.start, hole))
+            pieces.append(range(hole + 1, pool.stop))
+        else:
+            pieces.append(pool)
+    return tuple(filter(None, pieces))
+
+
+def first_free(used: Iterable[int], pools: Sequence[range]) -> int | None:
+    """The lowest number of the pools that is not used; None for none.
+
+    :param used: in order. It is read as far as the first gap only.
+    """
+    taken = iter(used)
+    latest = next(taken, None)
+    for pool in sorted(pools, key=lambda pool: pool.start):
+        candidate = pool.start
+        while latest is not None and latest <= candidate < pool.stop:
+            candidate += latest == candidate
+            latest = next(taken, None)
+        if candidate < pool.stop:
+            return candidate
+    return None
