@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be wrong with the values of ``[sriov]``: the rules."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+Plugins = Mapping[str, Collection[str]]
+"""Names of the installed drivers, for each entry-point group."""
+
+_CHOICES = {
+    'subnet_driver': 'kuryr_sriov.subnet_drivers',
+    'vif_driver': 'kuryr_sriov.vif_drivers',
+}
+_BINDING_DRIVERS = 'kuryr_sriov.binding_drivers'
+_PATHS = 'kubelet_root_dir', 'state_dir'
+_TIMEOUTS = 'device_timeout', 'pf_lock_timeout', 'kubelet_timeout'
+_MAPPINGS = (
+    'default_physnet_subnets',
+    'physnet_resource_mappings',
+    'resource_driver_mappings',
+)
+
+_RESOURCE = re.compile('[a-zA-Z0-9_-]+')
+_UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', re.I)
+_LABEL = '[a-z0-9]([-a-z0-9]*[a-z0-9])?'
+_PREFIX = re.compile(rf'{_LABEL}(\.{_LABEL})*')
+
+
+def problems(sriov: Mapping[str, Any], plugins: Plugins) -> Iterator[str]:
+    """Every mistake, a sentence each: option, offending part, remedy.
+
+    :param sriov: option to value. Rules on an option that is not there,
+        because its text could not be read, are skipped.
+    """
+    yield from _choices(sriov, plugins)
+    yield from _scalars(sriov)
+    yield from _subnets(sriov)
+    yield from _resources(sriov)
+    yield from _drivers(sriov, plugins)
+    if all(option in sriov for option in _MAPPINGS):
+        yield from _links(*(sriov[option] for option in _MAPPINGS))
+
+
+def _sentence(option: str, what: str, remedy: str) -> str:
+    return f'[sriov] {option}: {what}; {remedy}.'
+
+
+def _list(names: Collection[str]) -> str:
+    return ', '.join(sorted(names)) or 'nothing'
+
+
+def _choices(sriov: Mapping[str, Any], plugins: Plugins) -> Iterator[str]:
+    for option, group in _CHOICES.items():
+        installed = plugins.get(group, ())
+        if option in sriov and sriov[option] not in installed:
+            yield _sentence(
+                option,
+                f'there is no driver {sriov[option]!r}',
+                f'choose one that is installed ({_list(installed)})',
+            )
+
+
+def _scalars(sriov: Mapping[str, Any]) -> Iterator[str]:
+    for option in _TIMEOUTS:
+        seconds = sriov.get(option, 1)
+        if not 0 < seconds < math.inf:
+            yield _sentence(
+                option,
+                f'{seconds} is no time to wait',
+                'set a number of seconds greater than 0',
+            )
+    for option in _PATHS:
+        path = sriov.get(option, '/')
+        if not path.startswith('/'):
+            yield _sentence(
+                option,
+                f'{path!r} is not an absolute path',
+                'let it start with /',
+            )
+    option = 'device_plugin_resource_prefix'
+    prefix = sriov.get(option, 'intel.com')
+    if '/' in prefix:
+        yield _sentence(
+            option,
+            f'{prefix!r} contains a slash',
+            f'set what is before it, such as {prefix.split("/")[0]!r}',
+        )
+    elif not _PREFIX.fullmatch(prefix):
+        yield _sentence(
+            option,
+            f'{prefix!r} is not a DNS name in lower case',
+            'set the resourcePrefix of the device plugin',
+        )
+
+
+def _subnets(sriov: Mapping[str, Any]) -> Iterator[str]:
+    option = 'default_physnet_subnets'
+    subnets = sriov.get(option, {})
+    yield from _physnets(option, subnets)
+    neutron = sriov.get('vif_driver') == 'neutron'
+    for physnet, subnet in subnets.items():
+        if not subnet:
+            yield _sentence(
+                option,
+                f'physnet {physnet!r} has an empty subnet id',
+                'set the id, or leave the physnet out',
+            )
+        elif neutron and not _UUID.fullmatch(subnet):
+            yield _sentence(
+                option,
+                f'{subnet!r} (physnet {physnet!r}) is not a UUID',
+                'set the id that "openstack subnet show" prints',
+            )
+
+
+def _physnets(option: str, mapping: Mapping[str, str]) -> Iterator[str]:
+    for physnet in mapping:
+        if not physnet or ',' in physnet:
+            yield _sentence(
+                option,
+                f'{physnet!r} is not a physnet',
+                'write PHYSNET:VALUE pairs, each with its colon',
+            )
+
+
+def _resources(sriov: Mapping[str, Any]) -> Iterator[str]:
+    mapping = sriov.get('physnet_resource_mappings', {})
+    yield from _physnets('physnet_resource_mappings', mapping)
+    names = {
+        'physnet_resource_mappings': mapping.values(),
+        'resource_driver_mappings': sriov.get('resource_driver_mappings', {}),
+    }
+    for option in names:
+        for name in dict.fromkeys(names[option]):
+            if not _RESOURCE.fullmatch(name):
+                yield _sentence(
+                    option,
+                    f'{name!r} is not a resource name',
+                    'use letters, digits, - and _ only, without prefix',
+                )
+    users: dict[str, list[str]] = {}
+    for physnet, name in mapping.items():
+        users.setdefault(name, []).append(physnet)
+    for name, physnets in users.items():
+        if len(physnets) > 1:
+            yield _sentence(
+                'physnet_resource_mappings',
+                f'resource {name!r} is on physnets {_list(physnets)}',
+                'give each physnet a resource of its own',
+            )
+
+
+def _drivers(sriov: Mapping[str, Any], plugins: Plugins) -> Iterator[str]:
+    installed = plugins.get(_BINDING_DRIVERS, ())
+    mapping = sriov.get('resource_driver_mappings', {})
+    for resource, driver in mapping.items():
+        if driver not in installed:
+            yield _sentence(
+                'resource_driver_mappings',
+                f'there is no driver {driver!r} (resource {resource!r})',
+                f'choose one that is installed ({_list(installed)})',
+            )
+
+
+def _links(
+    subnets: Mapping[str, str],
+    resources: Mapping[str, str],
+    drivers: Mapping[str, str],
+) -> Iterator[str]:
+    """An empty ``resources`` means: each is called like its physnet."""
+    for physnet in subnets:
+        if resources and physnet not in resources:
+            yield _sentence(
+                'physnet_resource_mappings',
+                f'physnet {physnet!r} of default_physnet_subnets has no '
+                f'resource',
+                f"add '{physnet}:RESOURCE'",
+            )
+        elif not resources and not _RESOURCE.fullmatch(physnet):
+            yield _sentence(
+                'physnet_resource_mappings',
+                f'physnet {physnet!r} cannot name its own resource',
+                f"add '{physnet}:RESOURCE'",
+            )
+    for resource in dict.fromkeys(resources.values() or subnets):
+        if resource not in drivers:
+            yield _sentence(
+                'resource_driver_mappings',
+                f'resource {resource!r} has no driver',
+                f"add '{resource}:DRIVER'",
+            )
