@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kubelet's device allocations, from the checkpoint that it keeps.
+
+For nodes whose PodResources service is not used (``[sriov]
+enable_pod_resource_service = False``). The file is an internal of the
+kubelet, ``pkg/kubelet/cm/devicemanager/checkpoint``. Its checksum is over
+Go's own print of the data, so that nobody else can verify it; the kubelet
+replaces the file by a rename, so that a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from kuryr_sriov import exceptions, model
+
+
+class Checkpoint:
+    """Reads ``device-plugins/kubelet_internal_checkpoint``.
+
+    :param kubelet_root_dir: the kubelet's ``--root-dir``.
+    """
+
+    def __init__(self, kubelet_root_dir: str) -> None:
+        self.path = os.path.join(
+            kubelet_root_dir, 'device-plugins', 'kubelet_internal_checkpoint'
+        )
+
+    def devices(self, pod: model.Pod) -> tuple[model.Device, ...]:
+        """The devices of all its containers, sorted, each one once.
+
+        Devices that are no PCI functions are among them. The file goes by
+        pod UID: an earlier pod of the same name is another one. A pod that
+        is not in the file has no devices.
+
+        :raises KubeletUnavailable: the file cannot be read.
+        """
+        try:
+            return _devices(self._read(), pod.uid)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise exceptions.KubeletUnavailable(
+                f'{self.path} is no checkpoint of the kubelet '
+                f'({type(error).__name__}: {error}); set [sriov] '
+                'enable_pod_resource_service = True, which does not need it'
+            ) from error
+
+    def _read(self) -> Any:
+        try:
+            with open(self.path, 'rb') as file:
+                return json.load(file)
+        except OSError as error:
+            raise exceptions.KubeletUnavailable(
+                f'Cannot read {self.path}: {error.strerror}; [sriov] '
+                "kubelet_root_dir must be the kubelet's --root-dir, with its "
+                'directory device-plugins mounted into this container, or '
+                '[sriov] enable_pod_resource_service must be True'
+            ) from error
+
+
+def _devices(checkpoint: Any, uid: str) -> tuple[model.Device, ...]:
+    entries = checkpoint['Data']['PodDeviceEntries'] or ()
+    devices = {
+        model.Device(_text(entry['ResourceName']), _text(device_id))
+        for entry in entries
+        if entry['PodUID'] == uid
+        for device_id in _ids(entry['DeviceIDs'])
+    }
+    return tuple(sorted(devices, key=lambda d: (d.resource, d.pci)))
+
+
+def _ids(ids: Any) -> Any:
+    """By NUMA node, or, before Kubernetes 1.20, a plain list."""
+    if isinstance(ids, Mapping):
+        return itertools.chain.from_iterable(
+            node or () for node in ids.values()
+        )
+    return ids or ()
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f'{value!r} is no string')
+    return value

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The messages of the kubelet's PodResources service, v1 and v1alpha1."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+# What device plugins have to do with: number and type of each field, ``*``
+# for repeated. CPUs, memory and DRA claims are not ours;
+# protobuf skips what it does not know.
+_MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
+    'ListPodResourcesRequest': {},
+    'ListPodResourcesResponse': {'pod_resources': (1, '*PodResources')},
+    'GetPodResourcesRequest': {
+        'pod_name': (1, 'string'),
+        'pod_namespace': (2, 'string'),
+    },
+    'GetPodResourcesResponse': {'pod_resources': (1, 'PodResources')},
+    'AllocatableResourcesRequest': {},
+    'AllocatableResourcesResponse': {'devices': (1, '*ContainerDevices')},
+    'PodResources': {
+        'name': (1, 'string'),
+        'namespace': (2, 'string'),
+        'containers': (3, '*ContainerResources'),
+    },
+    'ContainerResources': {
+        'name': (1, 'string'),
+        'devices': (2, '*ContainerDevices'),
+    },
+    'ContainerDevices': {
+        'resource_name': (1, 'string'),
+        'device_ids': (2, '*string'),
+        'topology': (3, 'TopologyInfo'),
+    },
+    'TopologyInfo': {'nodes': (1, '*NUMANode')},
+    'NUMANode': {'ID': (1, 'int64')},
+}
+
+
+@functools.cache
+def messages() -> Mapping[str, Any]:
+    """The service's message classes, by name.
+
+    Built at run time: generated code works with one major version of
+    protobuf only. They are in a descriptor pool of their own, where no
+    other package's PodResources can collide.
+    """
+    from google.protobuf import (
+        descriptor_pb2,
+        descriptor_pool,
+        message_factory,
+    )
+
+    field_type = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(
+        name='podresources.proto', package='v1', syntax='proto3'
+    )
+    for name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for field, (number, kind) in fields.items():
+            repeated, kind = kind.startswith('*'), kind.removeprefix('*')
+            scalar = kind in ('string', 'int64')
+            message.field.add(
+                name=field,
+                number=number,
+                label=field_type.LABEL_REPEATED
+                if repeated
+                else field_type.LABEL_OPTIONAL,
+                type=field_type.Type.Value(f'TYPE_{kind.upper()}')
+                if scalar
+                else field_type.TYPE_MESSAGE,
+                type_name='' if scalar else f'.v1.{kind}',
+            )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return {
+        name: message_factory.GetMessageClass(
+            pool.FindMessageTypeByName(f'v1.{name}')
+        )
+        for name in _MESSAGES
+    }

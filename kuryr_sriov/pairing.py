@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which VIF gets which of the VFs that the kubelet allocated to the pod."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from kuryr_sriov import exceptions, model
+
+PCI_ADDRESS = re.compile(
+    r'[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]', re.ASCII
+)
+"""Domain, bus, device and function, as the kernel writes them."""
+
+
+def pair(
+    vifs: Sequence[model.Vif],
+    devices: Iterable[model.Device],
+    taken: Mapping[str, str] | None = None,
+    busy: Collection[str] = (),
+) -> tuple[tuple[model.Vif, str], ...]:
+    """Each VIF with the PCI address of a VF of its resource.
+
+    A VIF keeps the VF on record while the kubelet still allocates that one;
+    then each of the others, in turn, gets the first free VF of its resource.
+    The order of ``devices`` does not matter: the kubelet's is random.
+    Devices of other resources, on PCI or not, are left alone.
+
+    :param vifs: of one sandbox; their interface names differ.
+    :param taken: the sandbox's VFs on record, by interface name.
+    :param busy: VFs that the sandbox's other interfaces use.
+    :raises NotAllocated: a resource has too few VFs.
+    """
+    taken = taken or {}
+    names = {vif.ifname for vif in vifs}
+    busy = {*busy, *(pci for name, pci in taken.items() if name not in names)}
+    allocated = sorted(set(devices), key=lambda device: device.pci)
+    free = [
+        device
+        for device in allocated
+        if device.pci not in busy and PCI_ADDRESS.fullmatch(device.pci)
+    ]
+    chosen: dict[str, str] = {}
+
+    def choose(vif: model.Vif, device: model.Device) -> None:
+        chosen[vif.ifname] = device.pci
+        free[:] = [other for other in free if other.pci != device.pci]
+
+    for vif in vifs:
+        kept = model.Device(vif.resource, taken.get(vif.ifname, ''))
+        if kept in free:
+            choose(vif, kept)
+    for vif in vifs:
+        if vif.ifname not in chosen:
+            ours = (d for d in free if d.resource == vif.resource)
+            device = next(ours, None)
+            if device is None:
+                raise _too_few(vif.resource, vifs, allocated, busy)
+            choose(vif, device)
+    return tuple((vif, chosen[vif.ifname]) for vif in vifs)
+
+
+def _too_few(
+    resource: str,
+    vifs: Sequence[model.Vif],
+    allocated: Sequence[model.Device],
+    busy: Collection[str],
+) -> exceptions.NotAllocated:
+    names = [vif.ifname for vif in vifs if vif.resource == resource]
+    ids = [device.pci for device in allocated if device.resource == resource]
+    foreign = [id_ for id_ in ids if not PCI_ADDRESS.fullmatch(id_)]
+    used = [id_ for id_ in ids if id_ in busy]
+    message = (
+        f'{_listed(names)} need {len(names)} VF of {resource}, but the '
+        f'kubelet allocated {len(ids)} to the pod'
+    )
+    if used:
+        message += f', and other interfaces of it use {_listed(used)}'
+    if foreign:
+        message += (
+            f', and {_listed(foreign)} is no PCI address: the device plugin '
+            f'must offer nothing but VFs as {resource}'
+        )
+    return exceptions.NotAllocated(
+        f"{message}; the pod's containers must request one {resource} for "
+        'each of its networks on that resource'
+    )
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ', '.join(words)
