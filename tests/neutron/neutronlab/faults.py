@@ -94,6 +94,12 @@ class FaultProxy:
             self._thread.join()
         self._server.server_close()
 
+    def reset(self) -> None:
+        """Forget all rules and calls."""
+        self.before.clear()
+        self.after.clear()
+        self.calls.clear()
+
     @contextmanager
     def counted(self) -> Iterator[list[str]]:
         """The calls of the block, such as ``POST /v2.0/ports``."""

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Neutron's API v2.0, as far as ports need it: the only openstacksdk user.
+
+Requests and answers are Neutron's own JSON objects. openstacksdk brings
+credentials, the service catalogue and re-authentication; its resource
+classes stay out of it, for they send again what a failed update left in
+them, and hide Neutron's error types.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import openstack
+from keystoneauth1 import exceptions as ks_exceptions
+from keystoneauth1 import loading, session
+from openstack import connection
+from openstack import exceptions as sdk_exceptions
+
+from kuryr_sriov import exceptions
+
+Resource = dict[str, Any]
+"""One port, subnet, network or policy, as Neutron's API describes it."""
+
+AUTH_TYPES = ('password', 'v3applicationcredential', 'v3token', 'none')
+"""Plugins whose options are known; others go through clouds.yaml."""
+
+TIMEOUT = 60.0
+"""Seconds for one answer, unless ``[neutron] timeout`` says otherwise."""
+
+_EXHAUSTED = {
+    'OverQuota',
+    'IpAddressGenerationFailure',
+    'IpAddressGenerationFailureAllSubnets',
+    'IpAddressGenerationFailureNoMatchingSubnet',
+    'MacAddressGenerationFailure',
+    # a pod that comes again may ask for what its predecessor still holds
+    'IpAddressAlreadyAllocated',
+    'IpAddressInUse',
+    'MacAddressInUse',
+}
+
+_ROLES = (
+    'the user of [neutron] needs the roles "member" and "service" in its '
+    'project: writing binding:profile wants "service" since 2024.1, and '
+    '"admin" alone does not have it'
+)
+
+
+class NeutronRefused(exceptions.ProviderRefused):
+    """Neutron says no.
+
+    :param type: Neutron's name for the error, such as ``PortNotFound``.
+    :param status: of the HTTP answer.
+    """
+
+    def __init__(self, message: str, type: str = '', status: int = 0) -> None:
+        super().__init__(message)
+        self.type = type
+        self.status = status
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return self.__class__, (self.args[0], self.type, self.status)
+
+
+def options() -> list[Any]:
+    """oslo.config options of ``[neutron]``: keystoneauth's, as ever."""
+    found = [
+        *loading.get_session_conf_options(),
+        *loading.get_auth_common_conf_options(),
+        *loading.get_adapter_conf_options(),
+    ]
+    for name in AUTH_TYPES:
+        found += loading.get_auth_plugin_conf_options(name)
+    # plugins share most of their options; the first one has old names too
+    unique: dict[str, Any] = {}
+    for option in found:
+        unique.setdefault(option.dest, option)
+        option.required = False  # with a cloud, clouds.yaml has it
+    return list(unique.values())
+
+
+class NeutronClient:
+    """Neutron's API; connects at the first call. Thread-safe.
+
+    Every method raises these:
+
+    :raises ProviderUnavailable: no answer, or one that says "not now"; the
+        request may have been carried out all the same.
+    :raises ProviderExhausted: addresses or quota are used up.
+    :raises NeutronRefused: any other refusal.
+    :raises ConfigurationError: ``[neutron]`` cannot be used as it is.
+    :param conf: the section ``[neutron]``.
+    """
+
+    def __init__(self, conf: Any) -> None:
+        self._conf = conf
+        self._lock = threading.Lock()
+        self._adapter: Any = None
+
+    def create_ports(self, ports: Sequence[Resource]) -> list[Resource]:
+        """Make all of the ports, or none, in one request."""
+        answer = self._call('POST', '/ports', json={'ports': list(ports)})
+        return cast(list[Resource], answer.json()['ports'])
+
+    def update_port(self, port: str, changes: Resource) -> Resource:
+        """The port as it is after the change."""
+        answer = self._call('PUT', f'/ports/{port}', json={'port': changes})
+        return cast(Resource, answer.json()['port'])
+
+    def delete_port(self, port: str) -> None:
+        """Delete the port; one that is gone already is no error."""
+        try:
+            self._call('DELETE', f'/ports/{port}')
+        except NeutronRefused as error:
+            if error.status != 404:
+                raise
+
+    def get(self, collection: str, name: str, id: str) -> Resource:
+        """One resource: ``get('subnets', 'subnet', id)``."""
+        answer = self._call('GET', f'/{collection}/{id}')
+        return cast(Resource, answer.json()[name])
+
+    def list_ports(
+        self, filters: Mapping[str, str]
+    ) -> tuple[list[Resource], datetime]:
+        """All ports that match, and what time it is by Neutron's clock."""
+        ports: list[Resource] = []
+        params: Mapping[str, str] | None = filters
+        url = '/ports'
+        while True:
+            answer = self._call('GET', url, params=params)
+            page = answer.json()
+            ports += page['ports']
+            following = [
+                link['href']
+                for link in page.get('ports_links', ())
+                if link['rel'] == 'next'
+            ]
+            if not following:
+                return ports, _date(answer)
+            # the path only: a server behind a proxy may not know its name
+            url, params = '/ports?' + urlsplit(following[0]).query, None
+
+    def set_tags(self, port: str, tags: Sequence[str]) -> None:
+        """Replace the tags of the port."""
+        body = {'tags': list(tags)}
+        self._call('PUT', f'/ports/{port}/tags', json=body)
+
+    def has_extension(self, alias: str) -> bool:
+        """Whether this Neutron has the API extension."""
+        try:
+            self._call('GET', f'/extensions/{alias}')
+        except NeutronRefused as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    def roles(self) -> frozenset[str]:
+        """Names of the roles that the credentials have."""
+        adapter = self._connected()
+        with _mapped():
+            access = adapter.session.auth.get_access(adapter.session)
+            return frozenset(access.role_names)
+
+    def close(self) -> None:
+        """Close the connections; the next call makes new ones."""
+        with self._lock:
+            adapter, self._adapter = self._adapter, None
+        if adapter is not None:
+            adapter.session.session.close()
+
+    def _call(self, method: str, url: str, **more: Any) -> Any:
+        adapter = self._connected()
+        if method == 'POST':
+            # who repeats a POST that got lost makes a second port
+            more.update(connect_retries=0, status_code_retries=0)
+        with _mapped():
+            answer = adapter.request(url, method, raise_exc=False, **more)
+        if answer.status_code >= 400:
+            raise _refusal(answer)
+        return answer
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._adapter is None:
+                with _mapped():
+                    self._adapter = _connect(self._conf)
+            return self._adapter
+
+
+class _mapped:
+    """Turns what openstacksdk and keystoneauth raise into our errors."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, ks_exceptions.Unauthorized):
+            raise NeutronRefused(
+                'Keystone refuses the credentials of [neutron]: check user, '
+                'password, project and domains',
+                'Unauthorized',
+                401,
+            ) from error
+        if isinstance(
+            error,
+            ks_exceptions.CatalogException
+            | ks_exceptions.MissingRequiredOptions
+            | ks_exceptions.MissingAuthPlugin
+            | ks_exceptions.NoMatchingPlugin
+            | sdk_exceptions.ConfigException
+            | sdk_exceptions.NotSupported,
+        ):
+            raise exceptions.ConfigurationError(
+                [f'[neutron] leads to no Neutron: {error}']
+            ) from error
+        if isinstance(
+            error, ks_exceptions.ClientException | sdk_exceptions.SDKException
+        ):
+            raise exceptions.ProviderUnavailable(
+                f'no answer from Neutron or Keystone: {error}'
+            ) from error
+
+
+def _connect(conf: Any) -> Any:
+    """An adapter for Neutron that knows where it is and who we are."""
+    network = {
+        'network_endpoint_override': conf.endpoint_override,
+        'interface': conf.interface,
+        'connect_retries': conf.connect_retries or 0,
+    }
+    if conf.valid_interfaces:
+        network['interface'] = conf.valid_interfaces
+    network = {key: value for key, value in network.items() if value}
+    if conf.cloud:
+        cloud = openstack.connect(
+            cloud=conf.cloud,
+            region_name=conf.region_name,
+            api_timeout=conf.timeout or TIMEOUT,
+            **network,
+        )
+    else:
+        cloud = connection.Connection(
+            session=_session(conf), region_name=conf.region_name, **network
+        )
+    return cloud.network
+
+
+def _session(conf: Any) -> Any:
+    """keystoneauth's session, from the options of ``[neutron]``."""
+    kind = conf.auth_type or ('password' if conf.auth_url else '')
+    if kind not in loading.get_available_plugin_names():
+        raise exceptions.ConfigurationError(
+            [
+                f"[neutron] auth_type: {kind!r} is none of keystoneauth's "
+                'plugins; set auth_type and its options, or cloud'
+            ]
+        )
+    loader: Any = loading.get_plugin_loader(kind)
+    given = {
+        option.dest: getattr(conf, option.dest, None)
+        for option in loader.get_options()
+    }
+    certificate = conf.certfile
+    if certificate and conf.keyfile:
+        certificate = (certificate, conf.keyfile)
+    return session.Session(
+        auth=loader.load_from_options(
+            **{key: value for key, value in given.items() if value is not None}
+        ),
+        verify=False if conf.insecure else conf.cafile or True,
+        cert=certificate,
+        timeout=conf.timeout or TIMEOUT,
+    )
+
+
+def _refusal(answer: Any) -> exceptions.KuryrSriovError:
+    """The error that an answer of 400 and above means."""
+    status = answer.status_code
+    try:
+        found = answer.json()['NeutronError']
+        kind, text = found['type'], found['message']
+    except (ValueError, KeyError, TypeError):
+        kind, text = '', answer.reason or 'no reason given'
+    message = f'Neutron: {text} ({kind or "HTTP"} {status})'
+    if kind in _EXHAUSTED:
+        return exceptions.ProviderExhausted(message, retry_after=15.0)
+    if status == 429 or status >= 500 or kind == 'RetryRequest':
+        return exceptions.ProviderUnavailable(message, _retry_after(answer))
+    if status == 412:
+        return exceptions.ProviderUnavailable(message)
+    if status == 403:
+        message += f'; {_ROLES}'
+    return NeutronRefused(message, kind, status)
+
+
+def _retry_after(answer: Any) -> float:
+    try:
+        return max(1.0, float(answer.headers['Retry-After']))
+    except (KeyError, ValueError):
+        return 5.0
+
+
+def _date(answer: Any) -> datetime:
+    try:
+        date = parsedate_to_datetime(answer.headers['Date'])
+        return date if date.tzinfo else date.replace(tzinfo=UTC)
+    except (KeyError, ValueError, TypeError):
+        return datetime.now(UTC)

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Neutron says of subnets and QoS policies, remembered for a while."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from kuryr_sriov import exceptions, model
+from kuryr_sriov.clients import neutron
+
+_T = TypeVar('_T')
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """A QoS policy's egress limits, in Mbit/s; None where it sets none."""
+
+    min_tx_rate: int | None = None
+    max_tx_rate: int | None = None
+
+
+class Facts:
+    """Subnets and QoS policies by id, read at most once per ``ttl``.
+
+    Thread-safe. What Neutron refuses is not remembered.
+
+    :param ttl: seconds until a fact is read again; 0 to remember nothing.
+    """
+
+    def __init__(
+        self,
+        client: neutron.NeutronClient,
+        ttl: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._subnets = _Cache(self._read_subnet, ttl, clock)
+        self._rates = _Cache(self._read_rates, ttl, clock)
+
+    def subnet(self, id: str) -> model.Subnet:
+        """The subnet, with what it has from its network.
+
+        :raises ProviderRefused: Neutron does not know it, or its network
+            is on no physical network.
+        """
+        return self._subnets.get(id)
+
+    def rates(self, policy: str) -> Rates:
+        """Rates of the QoS policy; none for the empty id.
+
+        :raises ProviderRefused: the policy is not shown to us.
+        """
+        return self._rates.get(policy) if policy else Rates()
+
+    def forget(self, subnets: Iterable[str]) -> None:
+        """Read these subnets anew when they are asked for next."""
+        for id in subnets:
+            self._subnets.forget(id)
+
+    def _read_subnet(self, id: str) -> model.Subnet:
+        subnet = self._client.get('subnets', 'subnet', id)
+        network = self._client.get('networks', 'network', subnet['network_id'])
+        return to_subnet(subnet, network)
+
+    def _read_rates(self, id: str) -> Rates:
+        return to_rates(self._client.get('qos/policies', 'policy', id))
+
+
+class _Cache(Generic[_T]):
+    """Values by id; one reader at a time, so that none is read twice."""
+
+    def __init__(
+        self,
+        read: Callable[[str], _T],
+        ttl: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._read = read
+        self._ttl = ttl
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._found: dict[str, tuple[float, _T]] = {}
+
+    def get(self, id: str) -> _T:
+        found = self._fresh(id)
+        if found is None:
+            with self._lock:
+                found = self._fresh(id)
+                if found is None:
+                    self._found.pop(id, None)
+                    found = self._clock() + self._ttl, self._read(id)
+                    self._found[id] = found
+        return found[1]
+
+    def forget(self, id: str) -> None:
+        self._found.pop(id, None)
+
+    def _fresh(self, id: str) -> tuple[float, _T] | None:
+        found = self._found.get(id)
+        return found if found and self._clock() < found[0] else None
+
+
+def to_subnet(
+    subnet: Mapping[str, Any], network: Mapping[str, Any]
+) -> model.Subnet:
+    """The subnet that Neutron's two JSON objects describe.
+
+    Its physnet is empty and its VLAN None where the caller may not read
+    provider attributes.
+
+    :raises ProviderRefused: the network is on no physical network.
+    """
+    physnet, vlan = _provider(subnet, network)
+    return model.Subnet(
+        id=subnet['id'],
+        network=network['id'],
+        physnet=physnet,
+        cidr=subnet['cidr'],
+        gateway=subnet.get('gateway_ip') or '',
+        vlan=vlan,
+        mtu=network.get('mtu') or 0,
+        routes=tuple(
+            model.Route(route['destination'], route['nexthop'])
+            for route in subnet.get('host_routes') or ()
+        ),
+        dns=tuple(subnet.get('dns_nameservers') or ()),
+    )
+
+
+def to_rates(policy: Mapping[str, Any]) -> Rates:
+    """Egress rates of a QoS policy, rounded as Neutron's agent does.
+
+    A VF's transmit side is the port's egress; the kernel counts in Mbit/s.
+    """
+    found: dict[str, int] = {}
+    for rule in policy.get('rules', ()):
+        if rule.get('direction', 'egress') != 'egress':
+            continue
+        if rule['type'] == 'bandwidth_limit':
+            found['max_tx_rate'] = _mbit(rule['max_kbps'])
+        elif rule['type'] == 'minimum_bandwidth':
+            found['min_tx_rate'] = _mbit(rule['min_kbps'])
+    return Rates(**found)
+
+
+def _mbit(kbps: int) -> int:
+    return max(1, round(kbps / 1000)) if kbps else 0
+
+
+def _provider(
+    subnet: Mapping[str, Any], network: Mapping[str, Any]
+) -> tuple[str, int | None]:
+    segments = network.get('segments') or [network]
+    if 'provider:network_type' not in segments[0]:
+        return '', None
+    physnets = {
+        segment['provider:physical_network'] or '' for segment in segments
+    } - {''}
+    if not physnets:
+        kind = segments[0]['provider:network_type']
+        raise exceptions.ProviderRefused(
+            f'subnet {subnet["id"]}: its network {network["id"]} is of type '
+            f'{kind} and on no physical network; SR-IOV needs a flat or VLAN '
+            'provider network'
+        )
+    if len(segments) > 1:
+        # which segment it is, is decided when the port is bound
+        return physnets.pop() if len(physnets) == 1 else '', None
+    return physnets.pop(), segments[0]['provider:segmentation_id'] or 0
