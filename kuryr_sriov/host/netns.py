@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Network namespaces by path: whether one is there, and sockets in it.
+
+Follows ``namespaces(7)``, ``setns(2)`` and ``ioctl_nsfs(2)``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import socket
+import threading
+from collections.abc import Iterator
+
+from kuryr_sriov import exceptions
+
+CLONE_NEWNET = 0x40000000
+NS_GET_NSTYPE = 0xB703
+OWN = '/proc/thread-self/ns/net'
+
+
+def alive(netns: str) -> bool:
+    """Whether a network namespace is mounted, or linked, at that path.
+
+    ``''`` is the node's own. A plain file, as is left there when the
+    namespace is unmounted, is none.
+    """
+    try:
+        with opened(netns):
+            return True
+    except exceptions.KernelError:
+        return False
+
+
+@contextlib.contextmanager
+def opened(netns: str) -> Iterator[int]:
+    """A file descriptor of the namespace.
+
+    :raises KernelError: ENOENT: there is none at that path.
+    """
+    try:
+        file = os.open(netns or OWN, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _gone(netns, os.strerror(error.errno or 0)) from error
+    try:
+        try:
+            kind = fcntl.ioctl(file, NS_GET_NSTYPE)
+        except OSError as error:
+            raise _gone(netns, 'it is no namespace') from error
+        if kind != CLONE_NEWNET:
+            raise _gone(netns, 'it is another kind of namespace')
+        yield file
+    finally:
+        os.close(file)
+
+
+def _gone(netns: str, reason: str) -> exceptions.KernelError:
+    return exceptions.KernelError(
+        f'There is no network namespace at {netns}: {reason}; the sandbox '
+        f'may be gone, or its folder is not mounted into this container',
+        errno.ENOENT,
+    )
+
+
+def open_socket(netns: str, family: int, kind: int) -> socket.socket:
+    """A socket in the namespace; the caller's thread never enters it.
+
+    It is opened by a thread that enters the namespace and ends there. The
+    socket keeps the namespace alive: close it soon.
+
+    :raises KernelError: there is no such namespace, or it may not be entered.
+    """
+    if not netns:
+        return socket.socket(family, kind)
+    with opened(netns) as file:
+        made: list[socket.socket | OSError] = []
+
+        def work() -> None:
+            try:
+                _enter(file)
+                made.append(socket.socket(family, kind))
+            except OSError as error:
+                made.append(error)
+
+        thread = threading.Thread(target=work, name=f'open {netns}')
+        thread.start()
+        thread.join()
+    (result,) = made
+    if isinstance(result, OSError):
+        number = result.errno or errno.EIO
+        raise exceptions.KernelError(
+            f'Cannot open a socket in {netns}: {os.strerror(number)}; run '
+            f'with CAP_SYS_ADMIN',
+            number,
+        ) from result
+    return result
+
+
+def _enter(file: int) -> None:
+    """setns(2), which Python has since 3.12 only."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(file, CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One exchange with the kernel's rtnetlink, in bytes.
+
+Follows ``netlink(7)`` and the kernel's ``include/uapi/linux/netlink.h``. The
+kernel serves a request while it is being sent, and continues a dump while it
+is being read: answers are there at once, so that nothing here waits.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+
+from kuryr_sriov.host import netns as namespaces
+
+REQUEST, MULTI, ACK, DUMP_INTERRUPTED = 0x1, 0x2, 0x4, 0x10
+ROOT, MATCH, EXCL, CREATE = 0x100, 0x200, 0x200, 0x400
+DUMP = ROOT | MATCH
+
+_ERROR, _DONE = 2, 3
+_CAPPED, _TLVS = 0x100, 0x200
+_EXT_ACK = 11
+_SOL_NETLINK = 270
+_TEXT = 1
+_HEADER = struct.Struct('=IHHII')
+_ATTRIBUTE = struct.Struct('=HH')
+_NUMBER = struct.Struct('=i')
+# A message with the settings of 256 VFs fits.
+_LARGEST = 1 << 18
+
+
+def exchange(netns: str, message: bytes) -> list[bytes]:
+    """Send one request; the messages that answer it.
+
+    :raises OSError: the kernel's error, with its own text if it gives one;
+        EBUSY for a dump that a change has interrupted.
+    :raises KernelError: there is no such network namespace.
+    """
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    with namespaces.open_socket(netns, socket.AF_NETLINK, kind) as rtnetlink:
+        rtnetlink.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
+        rtnetlink.send(message)
+        return list(_answers(rtnetlink))
+
+
+def _answers(rtnetlink: socket.socket) -> Iterator[bytes]:
+    while True:
+        data = rtnetlink.recv(_LARGEST)
+        while data:
+            length, kind, flags, _, _ = _HEADER.unpack_from(data)
+            message, data = data[:length], data[_aligned(length) :]
+            if flags & DUMP_INTERRUPTED:
+                raise OSError(errno.EBUSY, 'changed while it was listed')
+            if kind in (_ERROR, _DONE):
+                _check(message, flags)
+                return
+            yield message
+            if not flags & MULTI:
+                return
+
+
+def _check(message: bytes, flags: int) -> None:
+    (number,) = _NUMBER.unpack_from(message, _HEADER.size)
+    if number:
+        text = _text(message, flags) or os.strerror(-number)
+        raise OSError(-number, text)
+
+
+def _text(message: bytes, flags: int) -> str:
+    """The kernel's own words (extended acknowledgement), if any."""
+    if not flags & _TLVS:
+        return ''
+    offset = _HEADER.size + _NUMBER.size
+    (request, *_) = _HEADER.unpack_from(message, offset)
+    offset += _HEADER.size if flags & _CAPPED else _aligned(request)
+    while offset < len(message):
+        length, kind = _ATTRIBUTE.unpack_from(message, offset)
+        if kind == _TEXT:
+            text = message[offset + _ATTRIBUTE.size : offset + length]
+            return text.rstrip(b'\0').decode(errors='replace')
+        offset += _aligned(length)
+    return ''
+
+
+def _aligned(length: int) -> int:
+    return (length + 3) & ~3

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``IFLA_VFINFO_LIST``: what a PF holds for its VFs, in the kernel's bytes.
+
+Follows the kernel's ``include/uapi/linux/if_link.h``. By hand, because
+kernels since 2024 (1aec77b2bb2e) refuse an ``ifla_vf_vlan_info`` without its
+two bytes of padding, which pyroute2 0.9 leaves out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Callable, Iterator
+
+from kuryr_sriov import model
+
+_INFO = 1  # IFLA_VF_INFO, and IFLA_VF_VLAN_INFO
+_MAC = 1
+_VLAN = 2
+_SPOOFCHK = 4
+_LINK_STATE = 5
+_RATE = 6
+_TRUST = 9
+_VLAN_LIST = 12
+_NESTED = 0x8000
+
+_HEADER = struct.Struct('=HH')
+_MAC_FORMAT = struct.Struct('=I32s')
+_NUMBER_FORMAT = struct.Struct('=II')
+_RATE_FORMAT = struct.Struct('=III')
+_VLAN_FORMAT = struct.Struct('=III')
+_VLAN_INFO_FORMAT = struct.Struct('=III2s2x')
+
+TOGETHER = (
+    ('vlan', 'vlan_qos', 'vlan_proto'),
+    ('min_tx_rate', 'max_tx_rate'),
+)
+
+_UNREPORTED = 0xFFFFFFFF
+_PROTOCOLS: dict[bytes, model.VlanProto] = {
+    b'\x81\x00': '802.1q',
+    b'\x88\xa8': '802.1ad',
+}
+_LINK_STATES: tuple[model.LinkState, ...] = ('auto', 'enable', 'disable')
+
+
+def completed(
+    settings: model.VfSettings, present: Callable[[], model.VfSettings]
+) -> model.VfSettings:
+    """With the rest of what one attribute carries, from ``present()``.
+
+    Asks only if a VLAN is given without priority or protocol, or the other
+    way round, or one rate without the other.
+    """
+    for names in TOGETHER:
+        values = {name: getattr(settings, name) for name in names}
+        if None in values.values() and set(values.values()) != {None}:
+            there = present()
+            settings = dataclasses.replace(
+                settings,
+                **{
+                    name: getattr(there, name) if value is None else value
+                    for name, value in values.items()
+                },
+            )
+    return settings
+
+
+def encode(vf: int, settings: model.VfSettings) -> bytes:
+    """What is not None, for VF number ``vf``.
+
+    VLAN, priority and protocol are one attribute, and so are the rates: of
+    these all must be given, or none.
+    """
+    parts = []
+    if settings.mac is not None:
+        mac = bytes.fromhex(settings.mac.replace(':', ''))
+        parts.append(_attribute(_MAC, _MAC_FORMAT.pack(vf, mac)))
+    if settings.vlan is not None and settings.vlan_qos is not None:
+        protocol = next(
+            key
+            for key, name in _PROTOCOLS.items()
+            if name == (settings.vlan_proto or '802.1q')
+        )
+        info = _VLAN_INFO_FORMAT.pack(
+            vf, settings.vlan, settings.vlan_qos, protocol
+        )
+        parts.append(_attribute(_VLAN_LIST | _NESTED, _attribute(_INFO, info)))
+    if settings.min_tx_rate is not None and settings.max_tx_rate is not None:
+        rate = _RATE_FORMAT.pack(
+            vf, settings.min_tx_rate, settings.max_tx_rate
+        )
+        parts.append(_attribute(_RATE, rate))
+    state = settings.link_state
+    for kind, number in (
+        (_SPOOFCHK, settings.spoofchk),
+        (_LINK_STATE, None if state is None else _LINK_STATES.index(state)),
+        (_TRUST, settings.trust),
+    ):
+        if number is not None:
+            parts.append(_attribute(kind, _NUMBER_FORMAT.pack(vf, number)))
+    return _attribute(_INFO | _NESTED, b''.join(parts))
+
+
+def decode(vf: int, payload: bytes) -> model.VfSettings | None:
+    """What the kernel says of VF number ``vf``; None: there is no such VF."""
+    for _, info in _attributes(payload):
+        attributes = dict(_attributes(info))
+        number, mac = _MAC_FORMAT.unpack_from(attributes[_MAC])
+        if number == vf:
+            return _settings(mac, attributes)
+    return None
+
+
+def _settings(mac: bytes, attributes: dict[int, bytes]) -> model.VfSettings:
+    def number(kind: int) -> int | None:
+        if kind not in attributes:
+            return None
+        _, value = _NUMBER_FORMAT.unpack_from(attributes[kind])
+        return None if value == _UNREPORTED else int(value)
+
+    def flag(kind: int) -> bool | None:
+        value = number(kind)
+        return None if value is None else bool(value)
+
+    lowest, highest = None, None
+    if _RATE in attributes:
+        _, lowest, highest = _RATE_FORMAT.unpack_from(attributes[_RATE])
+    vlan, qos, protocol = None, None, b''
+    for _, info in _attributes(attributes.get(_VLAN_LIST, b'')):
+        _, vlan, qos, protocol = _VLAN_INFO_FORMAT.unpack_from(info)
+    if vlan is None and _VLAN in attributes:
+        _, vlan, qos = _VLAN_FORMAT.unpack_from(attributes[_VLAN])
+    state = number(_LINK_STATE)
+    return model.VfSettings(
+        mac=mac[:6].hex(':'),
+        vlan=vlan,
+        vlan_qos=qos,
+        vlan_proto=_PROTOCOLS.get(protocol),
+        min_tx_rate=lowest,
+        max_tx_rate=highest,
+        spoofchk=flag(_SPOOFCHK),
+        trust=flag(_TRUST),
+        link_state=None if state is None else _LINK_STATES[state],
+    )
+
+
+def _attribute(kind: int, payload: bytes) -> bytes:
+    length = _HEADER.size + len(payload)
+    return _HEADER.pack(length, kind) + payload + bytes(-length % 4)
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    while data:
+        length, kind = _HEADER.unpack_from(data)
+        yield kind & ~_NESTED, data[_HEADER.size : length]
+        data = data[length + -length % 4 :]
