@@ -43,7 +43,7 @@ def _neighbour_advertisement(mac: bytes, ip: bytes) -> bytes:
 
 def _checksum(data: bytes) -> int:
     """RFC 1071, over an even number of octets."""
-    total = sum(struct.unpack(f'>{len(data) // 2}H', data))
+    total: int = sum(struct.unpack(f'>{len(data) // 2}H', data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

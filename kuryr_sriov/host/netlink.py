@@ -16,7 +16,6 @@ import ipaddress
 import os
 import pathlib
 import socket
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,8 +36,7 @@ from kuryr_sriov import exceptions, model
 from kuryr_sriov.host import neighbours, rtnetlink, vfinfo, wait
 from kuryr_sriov.host import netns as namespaces
 
-# Seconds that a busy kernel, and a link without carrier, are waited for.
-BUSY_TIMEOUT = 5.0
+# Seconds that a link without carrier is waited for.
 CARRIER_TIMEOUT = 2.0
 
 # What to list with a link (linux/rtnetlink.h): its VFs, but no counters,
@@ -52,15 +50,6 @@ ACK, DUMP = rtnetlink.ACK, rtnetlink.DUMP
 NEW = ACK | rtnetlink.CREATE | rtnetlink.EXCL
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 DEFAULTS = {socket.AF_INET: '0.0.0.0', socket.AF_INET6: '::'}
-
-REMEDIES = {
-    errno.EPERM: 'run with CAP_NET_ADMIN',
-    errno.ENODEV: 'the interface is gone; see whether its driver is bound',
-    errno.EEXIST: 'choose another, or remove the one that is there',
-    errno.EADDRNOTAVAIL: 'the PF has set another MAC; rebind the VF driver',
-    errno.ENETUNREACH: 'the gateway is in no subnet of the interface',
-    errno.EOPNOTSUPP: 'the NIC driver cannot do it',
-}
 
 
 class _VfMessage(nlmsg):  # type: ignore[misc]
@@ -78,13 +67,16 @@ class Netlink:
     """This node's network interfaces; implements ``binding.base.Links``.
 
     :param root: where ``sys`` is mounted.
-    :ivar requests: requests sent so far, by method.
     """
 
     def __init__(self, root: str | os.PathLike[str] = '/') -> None:
-        self.requests: collections.Counter[str] = collections.Counter()
+        self._channel = rtnetlink.Channel()
         self._devices = pathlib.Path(root, 'sys/bus/pci/devices')
-        self._lock = threading.Lock()
+
+    @property
+    def requests(self) -> collections.Counter[str]:
+        """Requests sent so far, by method."""
+        return self._channel.requests
 
     def alive(self, netns: str) -> bool:
         """Whether there is a network namespace at that path."""
@@ -96,9 +88,7 @@ class Netlink:
         below = (path.name for path in (self._devices / pci).glob('virtio*'))
         parents = {pci, *below}
         names = [parent.encode() + b'\0' for parent in parents]
-        for data in self._request(
-            'find', pci, ifinfmsg(), RTM_GETLINK, DUMP, netns
-        ):
+        for data in self._dump('find', pci, ifinfmsg, RTM_GETLINK, netns):
             if any(name in data for name in names):
                 message = _decoded(ifinfmsg, data)
                 if message.get_attr('IFLA_PARENT_DEV_NAME') in parents:
@@ -185,8 +175,8 @@ class Netlink:
     def addresses(self, index: int, netns: str) -> Sequence[str]:
         """Global addresses of the interface, with prefix."""
         found = []
-        for data in self._request(
-            'addresses', index, ifaddrmsg(), RTM_GETADDR, DUMP, netns
+        for data in self._dump(
+            'addresses', index, ifaddrmsg, RTM_GETADDR, netns
         ):
             message = _decoded(ifaddrmsg, data)
             if (message['index'], message['scope']) == (index, UNIVERSE):
@@ -214,9 +204,7 @@ class Netlink:
     def routes(self, index: int, netns: str) -> Sequence[model.Route]:
         """Routes through the interface, but for the on-link prefixes."""
         found = []
-        for data in self._request(
-            'routes', index, rtmsg(), RTM_GETROUTE, DUMP, netns
-        ):
+        for data in self._dump('routes', index, rtmsg, RTM_GETROUTE, netns):
             message = _decoded(rtmsg, data)
             if (
                 message.get_attr('RTA_OIF') == index
@@ -271,7 +259,8 @@ class Netlink:
                 packets.bind((message.get_attr('IFLA_IFNAME'), 0))
                 packets.send(frame)
         except OSError as error:
-            raise _mapped(error, f'announce {address} on {index}') from error
+            what = f'announce {address} on interface {index}'
+            raise rtnetlink.mapped(error, what) from error
 
     def _link_message(self, operation: str, index: int, netns: str) -> Any:
         request = ifinfmsg()
@@ -280,6 +269,14 @@ class Netlink:
             operation, index, request, RTM_GETLINK, 0, netns
         )
         return _decoded(ifinfmsg, data)
+
+    def _dump(
+        self, operation: str, what: object, form: Any, kind: int, netns: str
+    ) -> list[bytes]:
+        message = form()
+        # Sets the whole fixed part: without it IPv6 routes are left out.
+        message['family'] = socket.AF_UNSPEC
+        return self._request(operation, what, message, kind, DUMP, netns)
 
     def _request(
         self,
@@ -290,31 +287,14 @@ class Netlink:
         flags: int,
         netns: str = '',
     ) -> list[bytes]:
-        """Send it, again while the kernel is busy; what answers it."""
         message['header']['type'] = kind
         message['header']['flags'] = rtnetlink.REQUEST | flags
         message.encode()
         where = f' in {netns}' if netns else ''
         what = f'{operation} of interface {what}{where}'
-
-        def probe() -> tuple[list[bytes]]:
-            with self._lock:
-                self.requests[operation] += 1
-            try:
-                return (rtnetlink.exchange(netns, bytes(message.data)),)
-            except OSError as error:
-                raise _mapped(error, what) from error
-
-        return wait.wait_for(probe, BUSY_TIMEOUT, what)[0]
-
-
-def _mapped(error: OSError, what: object) -> exceptions.KuryrSriovError:
-    number = error.errno or errno.EIO
-    remedy = REMEDIES.get(number, 'see the kernel log')
-    text = f'{what}: {error.strerror}; {remedy}'
-    if number == errno.EBUSY:
-        return exceptions.DeviceBusy(text)
-    return exceptions.KernelError(text, number)
+        return self._channel.request(
+            operation, what, bytes(message.data), netns
+        )
 
 
 def _decoded(kind: Any, data: bytes) -> Any:

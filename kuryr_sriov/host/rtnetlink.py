@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One exchange with the kernel's rtnetlink, in bytes.
+"""Exchanges with the kernel's rtnetlink, in bytes.
 
 Follows ``netlink(7)`` and the kernel's ``include/uapi/linux/netlink.h``. The
 kernel serves a request while it is being sent, and continues a dump while it
@@ -8,13 +8,17 @@ is being read: answers are there at once, so that nothing here waits.
 
 from __future__ import annotations
 
+import collections
 import errno
 import os
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 
+from kuryr_sriov import exceptions
 from kuryr_sriov.host import netns as namespaces
+from kuryr_sriov.host import wait
 
 REQUEST, MULTI, ACK, DUMP_INTERRUPTED = 0x1, 0x2, 0x4, 0x10
 ROOT, MATCH, EXCL, CREATE = 0x100, 0x200, 0x200, 0x400
@@ -30,6 +34,59 @@ _ATTRIBUTE = struct.Struct('=HH')
 _NUMBER = struct.Struct('=i')
 # A message with the settings of 256 VFs fits.
 _LARGEST = 1 << 18
+
+
+REMEDIES = {
+    errno.EPERM: 'run with CAP_NET_ADMIN',
+    errno.ENODEV: 'the interface is gone; see whether its driver is bound',
+    errno.EEXIST: 'choose another, or remove the one that is there',
+    errno.EADDRNOTAVAIL: 'the PF has set another MAC; rebind the VF driver',
+    errno.ENETUNREACH: 'the gateway is in no subnet of the interface',
+    errno.EOPNOTSUPP: 'the NIC driver cannot do it',
+}
+
+# Seconds that a busy kernel is asked again.
+BUSY_TIMEOUT = 5.0
+
+
+class Channel:
+    """Requests to the kernel, counted, and their errors mapped. Thread-safe.
+
+    :ivar requests: how many were sent so far, by operation.
+    """
+
+    def __init__(self, busy_timeout: float = BUSY_TIMEOUT) -> None:
+        self.requests: collections.Counter[str] = collections.Counter()
+        self._busy_timeout = busy_timeout
+        self._lock = threading.Lock()
+
+    def request(
+        self, operation: str, what: str, message: bytes, netns: str
+    ) -> list[bytes]:
+        """Send it, again while the kernel is busy; what answers it.
+
+        :param what: the operation and its object, for errors.
+        """
+
+        def probe() -> tuple[list[bytes]]:
+            with self._lock:
+                self.requests[operation] += 1
+            try:
+                return (exchange(netns, message),)
+            except OSError as error:
+                raise mapped(error, what) from error
+
+        return wait.wait_for(probe, self._busy_timeout, what)[0]
+
+
+def mapped(error: OSError, what: str) -> exceptions.KuryrSriovError:
+    """The library's error for the kernel's."""
+    number = error.errno or errno.EIO
+    remedy = REMEDIES.get(number, 'see the kernel log')
+    text = f'{what}: {error.strerror}; {remedy}'
+    if number == errno.EBUSY:
+        return exceptions.DeviceBusy(text)
+    return exceptions.KernelError(text, number)
 
 
 def exchange(netns: str, message: bytes) -> list[bytes]:
