@@ -64,6 +64,7 @@ def first_free(used: Iterable[int], pools: Sequence[range]) -> int | None:
     """The lowest number of the pools that is not used; None for none.
 
     :param used: in order. It is read as far as the first gap only.
+    :param pools: that share no number; adjacent ones will do.
     """
     taken = iter(used)
     latest = next(taken, None)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from kuryr_sriov import model
 from kuryr_sriov.drivers.local import addresses
-from kuryr_sriov.drivers.local.database import Allocations
+from kuryr_sriov.drivers.local.allocations import Allocations
 from kuryr_sriov.drivers.local.subnets import LocalSubnet
 from kuryr_sriov.exceptions import ProviderExhausted, ProviderRefused
 

@@ -15,6 +15,7 @@ from oslo_config import cfg
 from kuryr_sriov import model
 from kuryr_sriov.drivers import base
 from kuryr_sriov.drivers.local import addresses, choice, database, subnets
+from kuryr_sriov.drivers.local.allocations import Allocations
 from kuryr_sriov.exceptions import DeviceBusy, ProviderRefused
 
 
@@ -159,7 +160,7 @@ class LocalVIFDriver(base.PodVIFDriver):
 
     def _vif(
         self,
-        allocations: database.Allocations,
+        allocations: Allocations,
         pod: model.Pod,
         request: model.NetworkRequest,
     ) -> model.Vif:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from kuryr_sriov.drivers.local.addresses import Address, Prefix
@@ -23,15 +23,11 @@ class Fields:
     """
 
     def __init__(
-        self, mapping: object, where: str, problems: list[str]
+        self, mapping: Mapping[Any, Any], where: str, problems: list[str]
     ) -> None:
         self.where = where
+        self._left = dict(mapping)
         self._problems = problems
-        self._left: dict[Any, Any] = {}
-        if isinstance(mapping, dict):
-            self._left = dict(mapping)
-        else:
-            self.wrong(f'{mapping!r} is no mapping; write "key: value" lines')
 
     def wrong(self, what: str) -> None:
         """Report a mistake."""
@@ -67,12 +63,14 @@ class Fields:
         none: tuple[T, ...] = ()
         return self.take(key, convert_all, none)
 
-    def each(self, key: str) -> list[Fields]:
+    def each(self, key: str) -> Iterator[Fields]:
         """The mappings in a list; none if it is absent or wrong."""
-        return [
-            Fields(item, f'{self.where}: {key} {count}', self._problems)
-            for count, item in enumerate(self.several(key, same), 1)
-        ]
+        for count, item in enumerate(self.several(key, same), 1):
+            if isinstance(item, dict):
+                where = f'{self.where}: {key} {count}'
+                yield Fields(item, where, self._problems)
+            else:
+                self.wrong(f'{key} {count}: must be "key: value" lines')
 
     def finish(self) -> None:
         """Report keys that nobody took."""

@@ -27,6 +27,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
@@ -57,20 +58,23 @@ def read(path: str) -> Mapping[str, LocalSubnet]:
     """
     problems: list[str] = []
     top = Fields(_parse(path), path, problems)
-    found = [_subnet(entry) for entry in top.each('subnets')]
+    ids: set[str] = set()
+    read = [_subnet(entry, ids) for entry in top.each('subnets')]
     top.finish()
-    if not found:
+    if not read and not problems:
         top.wrong('there are no subnets; add some under "subnets:"')
-    _cross_check(path, [each for each in found if each], problems)
+    found = [each for each in read if each]
+    for one, two in itertools.combinations(found, 2):
+        _check_pair(top, one, two)
     if problems:
         raise exceptions.ConfigurationError(problems)
-    return {each.subnet.id: each for each in found if each}
+    return {each.subnet.id: each for each in found}
 
 
-def _parse(path: str) -> object:
+def _parse(path: str) -> dict[Any, Any]:
     try:
         with open(path, encoding='utf-8') as file:
-            return yaml.safe_load(file)
+            content = yaml.safe_load(file)
     except OSError as error:
         problem = (
             f'[sriov_local] subnets_file {path}: {error.strerror}; point the '
@@ -80,13 +84,17 @@ def _parse(path: str) -> object:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         problem = f'{path}: no YAML: {error}; correct the file'
         raise exceptions.ConfigurationError([problem]) from error
+    return content if isinstance(content, dict) else {}
 
 
-def _subnet(entry: Fields) -> LocalSubnet | None:
+def _subnet(entry: Fields, ids: set[str]) -> LocalSubnet | None:
     """The entry, with gaps where it is wrong; None without a prefix."""
     identifier = entry.need('id', fields.text) or ''
     if identifier:
         entry.where += f' ({identifier})'
+        if identifier in ids:
+            entry.wrong('another subnet has this id; give each its own')
+        ids.add(identifier)
     network = entry.need('network', fields.text) or ''
     physnet = entry.need('physnet', fields.text) or ''
     prefix = entry.need('cidr', fields.prefix)
@@ -178,39 +186,26 @@ def _check_gateway(
         )
 
 
-def _cross_check(
-    path: str, found: Sequence[LocalSubnet], problems: list[str]
-) -> None:
-    for one, two in itertools.combinations(found, 2):
-        problem = _conflict(one, two)
-        if problem:
-            problems.append(f'{path}: {problem}')
-
-
-def _conflict(one: LocalSubnet, two: LocalSubnet) -> str:
-    """Why the two cannot be in one file; empty if they can."""
+def _check_pair(top: Fields, one: LocalSubnet, two: LocalSubnet) -> None:
+    """Whether two subnets can be in one file."""
     a, b = one.subnet, two.subnet
-    both = f'subnets {a.id} and {b.id}'
-    if a.id and a.id == b.id:
-        return f'subnet id {a.id} is there twice; give each its own'
     if not (a.network and b.network and a.physnet and b.physnet):
-        return ''  # reported already
-    wires = [(a.physnet, a.vlan), (b.physnet, b.vlan)]
+        return  # reported already
+    both = f'subnets {a.id} and {b.id}'
+    same_wire = (a.physnet, a.vlan) == (b.physnet, b.vlan)
     if a.network != b.network:
-        if wires[0] == wires[1]:
-            return (
+        if same_wire:
+            top.wrong(
                 f'{both} are on networks {a.network} and {b.network}, but '
                 f'both on VLAN {a.vlan} of {a.physnet}: that is one network'
             )
-        return ''
-    if wires[0] != wires[1] or a.mtu != b.mtu:
-        return (
+    elif not same_wire or a.mtu != b.mtu:
+        top.wrong(
             f'{both} of network {a.network} differ in physnet, vlan or mtu; '
             'a network has one of each'
         )
-    if one.prefix.overlaps(two.prefix):
-        return (
+    elif one.prefix.overlaps(two.prefix):
+        top.wrong(
             f'{both} of network {a.network} overlap: {a.cidr} and {b.cidr}; '
             'correct one cidr'
         )
-    return ''
