@@ -123,17 +123,16 @@ def differing(
     ]
 
 
-def released(
+def unpinned(
     original: model.VfState, current: model.VfSettings
 ) -> model.VfSettings:
-    """What the PF shall hold for a VF that is given back.
+    """What the PF shall hold while the VF gets its own MAC back.
 
-    A PF that showed the MAC which the VF had given itself had set none. It
-    must not pin that one now: it sets none, and lets the VF say it again.
+    A VF cannot set its MAC while its PF has pinned another one.
     """
     settings = original.settings
     assert settings is not None
-    if original.mac == settings.mac != current.mac:
+    if original.mac and settings.mac != current.mac:
         return dataclasses.replace(settings, mac=NO_MAC)
     return settings
 
@@ -190,9 +189,17 @@ class VfDriver(base.BindingDriver):
             self._bring_home(attachment, device)
         else:
             self._bind(attachment.pci, original.driver)
-        held = self._restore_settings(attachment)
-        if original.ifname:
-            self._restore_link(attachment, tell_pf=held != original.settings)
+        device = self.host.pci.device(attachment.pci)
+        current = self.settings(device)
+        if original.settings is None or current is None:
+            self._restore_link(attachment, silent=False)
+            return
+        held = unpinned(original, current)
+        self._set(device, held, current)
+        own = original.mac == original.settings.mac
+        self._restore_link(attachment, own and held != original.settings)
+        if not own:
+            self._set(device, original.settings, held)
 
     def drift(self, attachment: model.Attachment) -> list[str]:
         """What the PF holds that is not what the VIF asks for."""
@@ -302,29 +309,20 @@ class VfDriver(base.BindingDriver):
         else:  # in a netns that nobody can name any more, or still probing
             self.rebind(device)
 
-    def _restore_settings(
-        self, attachment: model.Attachment
-    ) -> model.VfSettings | None:
-        """Have the PF hold what it held, and return that."""
-        device = self.host.pci.device(attachment.pci)
-        current = self.settings(device)
-        if attachment.original.settings is None or current is None:
-            return attachment.original.settings
-        target = released(attachment.original, current)
-        self._set(device, target, current)
-        return target
-
     def _restore_link(
-        self, attachment: model.Attachment, tell_pf: bool
+        self, attachment: model.Attachment, silent: bool
     ) -> None:
         """Give the netdev its MAC, name, MTU, alias and state.
 
-        :param tell_pf: the VF has to tell its PF its own MAC.
+        :param silent: the PF does not know the VF's own MAC any more, and
+            setting the one it has would be no change to the kernel.
         """
         original, pci = attachment.original, attachment.pci
+        if not original.ifname:
+            return
         device = self.host.pci.wait_netdev(pci, self.conf.device_timeout)
         link = self.host.links.get(device.ifindex)
-        silent = tell_pf and link.mac == original.mac  # setting it is no-op
+        silent = silent and link.mac == original.mac
         if silent or not self.set_mac(link, original.mac):
             self.rebind(device)
             device = self.host.pci.wait_netdev(pci, self.conf.device_timeout)

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ADD: a pod has all its VFs, or none and the node is as before."""
+
+import errno
+
+import pytest
+
+from kuryr_sriov import exceptions, model
+
+
+def test_a_pod_gets_its_two_vfs(world):
+    node = world.start()
+    sandbox = world.sandbox(1, world.vf(0, 0), world.vf(1, 1))
+    first, second = node.attach(sandbox, world.both())
+    assert first.location.pci_slot == world.vf(0, 0).pci
+    assert first.location.physical_network == 'physnet22'
+    assert first.location.pci_vendor_info == '8086:10ca'
+    assert first.location.node == 'node1'
+    assert first.driver == 'vfio-pci'
+    assert first.device_info.device_nodes[0] == '/dev/vfio/vfio'
+    assert second.location.pci_slot == world.vf(1, 1).pci
+    state = world.node.state()
+    assert state[world.vf(0, 0).pci].driver == 'vfio-pci'
+    assert state[world.vf(1, 1).pci].netns == sandbox.netns
+    assert [record.done for record in node.ledger.all()] == [True, True]
+
+
+def test_it_is_given_back_exactly(world):
+    before = world.node.state()
+    node = world.start()
+    sandbox = world.sandbox(1, world.vf(0, 0), world.vf(1, 1))
+    node.attach(sandbox, world.both())
+    assert world.node.state() != before
+    node.detach(sandbox.container_id)
+    assert world.node.state() == before
+    assert node.ledger.all() == ()
+
+
+def test_devices_the_host_names_are_taken_without_asking_the_kubelet(world):
+    node = world.start(allocations=None)
+    sandbox = world.sandbox(1)
+    device = world.vf(1, 0)
+    (attached,) = node.attach(sandbox, [world.vif('net1', 1)], [device])
+    assert attached.location.pci_slot == device.pci
+
+
+def test_too_few_vfs_leave_no_trace(world):
+    before = world.node.state()
+    node = world.start()
+    sandbox = world.sandbox(1, world.vf(0, 0))
+    with pytest.raises(exceptions.NotAllocated, match='physnet23'):
+        node.attach(sandbox, world.both())
+    assert world.node.state() == before
+    assert node.ledger.all() == ()
+
+
+def test_one_refused_setting_takes_back_the_whole_pod(world):
+    world.node.refuse('0000:02:00.1', {'vlan': errno.EINVAL})
+    before = world.node.state()
+    node = world.start()
+    sandbox = world.sandbox(1, world.vf(0, 0), world.vf(1, 0))
+    with pytest.raises(exceptions.UnsupportedSetting, match='vlan') as raised:
+        node.attach(sandbox, world.both())
+    assert raised.value.setting == 'vlan'
+    assert world.node.state() == before
+    assert node.ledger.all() == ()
+
+
+def test_what_cannot_be_taken_back_stays_on_record_and_is_said(world):
+    node = world.start()
+    sandbox = world.sandbox(1, world.vf(1, 0))
+    before = world.node.state()
+
+    def break_undo(operation):
+        if operation == 'add_address':
+            world.node.fail('find', errno.ENOBUFS)
+
+    world.node.on_change(break_undo)
+    world.node.fail('add_address', errno.ENOBUFS)
+    with pytest.raises(exceptions.KernelError) as raised:
+        node.attach(sandbox, [world.vif('net1', 1)])
+    assert 'undoing it failed' in raised.value.__notes__[0]
+    (record,) = node.ledger.all()
+    assert (record.pci, record.done) == (world.vf(1, 0).pci, False)
+    assert node.reconcile() == [record]
+    assert world.node.state() == before
+
+
+def test_a_repeated_add_wires_the_same_vf_anew(world):
+    node = world.start()
+    sandbox = world.sandbox(1, world.vf(1, 0), world.vf(1, 1))
+    vif = world.vif('net1', 1)
+    first = node.attach(sandbox, [vif])
+    assert node.attach(sandbox, [vif]) == first
+    assert len(node.ledger.all()) == 1
+    node.check(sandbox.container_id)
+
+
+def test_interfaces_may_come_one_by_one(world):
+    """As Multus does; each gets a VF of its own."""
+    node = world.start()
+    sandbox = world.sandbox(1, world.vf(1, 0), world.vf(1, 1))
+    first = node.attach(sandbox, [world.vif('net1', 1)])
+    second = node.attach(sandbox, [world.vif('net2', 1)])
+    assert first[0].location.pci_slot != second[0].location.pci_slot
+    node.detach(sandbox.container_id, 'net1')
+    assert [a.vif.ifname for a in node.ledger.all()] == ['net2']
+    node.check(sandbox.container_id)
+
+
+def test_an_interface_name_that_the_pod_has_already_is_refused(world):
+    before = world.node.state()
+    node = world.start()
+    sandbox = world.sandbox(1, world.vf(1, 0))
+    world.node.add_interface('net1', sandbox.netns)
+    with pytest.raises(exceptions.KernelError, match='net1 exists already'):
+        node.attach(sandbox, [world.vif('net1', 1)])
+    assert world.node.state() == before
+
+
+def test_a_netdev_that_appears_late_is_waited_for(world):
+    world.node.delay_netdevs(0.05)
+    node = world.start()
+    sandbox = world.sandbox(1, world.vf(0, 0), world.vf(1, 0))
+    before = world.node.state()
+    node.attach(sandbox, world.both())
+    node.detach(sandbox.container_id)
+    assert world.node.state() == before
+
+
+def test_a_netdev_that_never_appears_is_an_error_that_names_the_vf(world):
+    world.timeout = 0.05
+    node = world.start()
+    device = world.vf(1, 0)
+    world.node.host.pci.bind(device.pci, '', 1)
+    world.node.delay_netdevs(3600)
+    with pytest.raises(exceptions.DeviceBusy, match=device.pci):
+        node.attach(world.sandbox(1, device), [world.vif('net1', 1)])
+
+
+def test_a_mac_the_vf_may_not_set_takes_a_rebind(world):
+    """The NIC insists on the PF's MAC until the VF's driver starts anew."""
+    node = world.start()
+    device = world.vf(1, 0)
+    host = world.node.host
+    pf = host.pci.device('0000:02:00.1')
+    host.links.set_vf(pf.ifindex, 0, model.VfSettings(mac='02:00:00:00:99:01'))
+    sandbox = world.sandbox(1, device)
+    vif = world.vif('net1', 1)
+    node.attach(sandbox, [vif])
+    link = host.links.find(device.pci, sandbox.netns)
+    assert link.mac == vif.mac
+    before = world.node.operations['unbind']
+    assert before == 1
+    node.detach(sandbox.container_id)
+    settings = world.node.state()[device.pci].settings
+    assert settings.mac == '02:00:00:00:99:01'
+
+
+def test_an_mtu_too_large_is_named(world):
+    before = world.node.state()
+    node = world.start()
+    sandbox = world.sandbox(1, world.vf(1, 0))
+    with pytest.raises(exceptions.UnsupportedSetting, match='mtu 60000'):
+        node.attach(sandbox, [world.vif('net1', 1, mtu=60000)])
+    assert world.node.state() == before
+
+
+def test_neighbours_that_cannot_be_told_do_not_stop_the_pod(world, caplog):
+    node = world.start()
+    world.node.fail('announce', errno.ENETDOWN)
+    node.attach(world.sandbox(1, world.vf(1, 0)), [world.vif('net1', 1)])
+    assert 'neighbours were not told' in caplog.text
+
+
+def test_a_vif_that_has_no_driver_names_the_option(world):
+    node = world.start()
+    world.text = ''
+    sandbox = world.sandbox(1)
+    vif = world.vif('net1', 1, resource='intel.com/other')
+    device = model.Device('intel.com/other', world.vf(1, 0).pci)
+    with pytest.raises(
+        exceptions.ConfigurationError, match='resource_driver_mappings'
+    ):
+        node.attach(sandbox, [vif], [device])
+    assert node.ledger.all() == ()
