@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -44,3 +45,30 @@ def wait_for(probe: Callable[[], T | None], timeout: float, what: str) -> T:
             ) from reason
         time.sleep(max(0.0, min(interval, deadline - time.monotonic())))
         interval = min(interval * 2, LONGEST)
+
+
+def run_within(work: Callable[[], object], timeout: float, what: str) -> None:
+    """Do work that may block in the kernel, for so long at most.
+
+    It is done in a thread of its own; when the time is over, the thread is
+    left to end whenever the kernel lets it.
+
+    :param timeout: seconds.
+    :param what: as in ``wait_for``.
+    :raises DeviceBusy: ``timeout`` has passed.
+    """
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # all of it is the caller's
+            raised.append(error)
+
+    thread = threading.Thread(target=run, name=what, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    if thread.is_alive():
+        raise exceptions.DeviceBusy(f'Waited {timeout:g} s for {what}')
+    if raised:
+        raise raised[0]

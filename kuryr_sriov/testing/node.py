@@ -17,10 +17,11 @@ netlink, is answered as Linux answers it, errors and delays included.
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import pathlib
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -252,6 +253,17 @@ class SimulatedNode:
         """The PF cannot do these settings: error numbers by their names."""
         with self._kernel.lock:
             self._kernel.refused[pf] = dict(settings)
+
+    @contextlib.contextmanager
+    def held(self, pci: str) -> Iterator[None]:
+        """A process has the function's ``/dev/vfio`` open: unbind blocks."""
+        self._kernel.held.add(pci)
+        try:
+            yield
+        finally:
+            with self._kernel.lock:
+                self._kernel.held.remove(pci)
+                self._kernel.released.notify_all()
 
     def delay_netdevs(self, seconds: float) -> None:
         """From now on netdevs appear that late after their driver."""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import collections
-import errno
 import os
 import pathlib
 import pickle
@@ -15,8 +14,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kuryr_sriov import exceptions, model
-from kuryr_sriov.host import sysfs, wait
+from kuryr_sriov import model
+from kuryr_sriov.host import rtnetlink, sysfs, wait
 
 Call = Callable[..., Any]
 
@@ -42,7 +41,10 @@ class SimulatedLinks:
     """
 
     def __init__(
-        self, call: Call, change: Call, busy_timeout: float = 2.0
+        self,
+        call: Call,
+        change: Call,
+        busy_timeout: float = rtnetlink.BUSY_TIMEOUT,
     ) -> None:
         self.requests: collections.Counter[str] = collections.Counter()
         self._call = call
@@ -96,19 +98,17 @@ class SimulatedLinks:
         self._request('announce', index, address, netns)
 
     def _request(self, operation: str, *arguments: Any, **named: Any) -> Any:
+        what = f'{operation} of interface {arguments[0]}'
+
         def probe() -> tuple[Any]:
             with self._lock:
                 self.requests[operation] += 1
             try:
                 return (self._call(operation, *arguments, **named),)
             except OSError as error:
-                number = error.errno or errno.EIO
-                message = f'{operation}: {os.strerror(number)}: {error}'
-                if number == errno.EBUSY:
-                    raise exceptions.DeviceBusy(message) from error
-                raise exceptions.KernelError(message, number) from error
+                raise rtnetlink.mapped(error, what) from error
 
-        return wait.wait_for(probe, self._busy_timeout, operation)[0]
+        return wait.wait_for(probe, self._busy_timeout, what)[0]
 
 
 class SimulatedHost:

@@ -45,6 +45,8 @@ class Kernel:
         method names of ``binding.base.Links`` for the rest.
     :ivar refused: settings that a PF refuses, by PF, with error number;
         before those of its NIC.
+    :ivar held: functions that some process has open; their drivers do not
+        let go until ``released``.
     """
 
     def __init__(self, root: pathlib.Path, iommu: str) -> None:
@@ -53,6 +55,8 @@ class Kernel:
         self.operations: collections.Counter[str] = collections.Counter()
         self.refused: dict[str, dict[str, int]] = {}
         self.faults: list[Fault] = []
+        self.held: set[str] = set()
+        self.released = threading.Condition(self.lock)
         self.announced: list[tuple[str, str]] = []
         self.files = tree.Tree(root)
         self.net = network.Network(self.files)
@@ -89,6 +93,8 @@ class Kernel:
         self._begin(
             relative.name, parent if parent in self.bus.functions else text
         )
+        if relative.name == 'unbind':
+            self.released.wait_for(lambda: text not in self.held)
         self.bus.write(relative, text)
 
     def do_alive(self, netns: str) -> bool:
@@ -125,6 +131,8 @@ class Kernel:
         interface = self._interface('announce', index, netns)
         if not interface.up:
             raise OSError(errno.ENETDOWN, interface.name)
+        self.held: set[str] = set()
+        self.released = threading.Condition(self.lock)
         self.announced.append((interface.mac, address))
 
     def _vf(

@@ -12,7 +12,7 @@ import pathlib
 import threading
 from collections.abc import Iterable
 
-from kuryr_sriov.host import sysfs
+from kuryr_sriov.host import functions
 from kuryr_sriov.testing.simulation import hardware, network, tree
 
 VFIO = 'vfio-pci'
@@ -115,7 +115,7 @@ class Bus:
         if driver == VFIO and not function.group:
             if self._iommu != 'noiommu':
                 raise OSError(errno.EINVAL, function.pci)
-            self._set_group(function, sysfs.NOIOMMU_GROUP)
+            self._set_group(function, functions.NOIOMMU_GROUP)
         function.driver = driver
         function.bound += 1
         self._files.set_driver(function.pci, driver)

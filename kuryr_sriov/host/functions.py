@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PCI functions of this node, as sysfs shows them.
+
+Follows the kernel's ``Documentation/ABI/testing/sysfs-bus-pci`` and
+``Documentation/PCI/pci-iov-howto.rst``.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+
+from kuryr_sriov import exceptions, model
+from kuryr_sriov.host import wait
+
+NETWORK_CLASS = '0x02'
+ADDRESS = re.compile(r'[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]')
+# What the kernel calls a group that VFIO made because there is no IOMMU
+# (vfio_noiommu_group_alloc).
+NOIOMMU_GROUP = 'vfio-noiommu'
+# How often a netdev may be renamed while it is looked at.
+RENAMES = 5
+
+
+class Functions:
+    """This node's PCI functions, read only. Thread-safe.
+
+    :param root: where ``sys`` is mounted.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] = '/') -> None:
+        self.root = pathlib.Path(root)
+        self._bus = self.root / 'sys/bus/pci'
+
+    def device(self, pci: str) -> model.PciDevice:
+        """The function as it is now."""
+        path = self._path(pci)
+        group = target(path / 'iommu_group')
+        pf = target(path / 'physfn')
+        ifname, ifindex = self._netdev(path)
+        try:
+            return model.PciDevice(
+                pci=pci,
+                vendor=read(path / 'vendor').removeprefix('0x'),
+                device=read(path / 'device').removeprefix('0x'),
+                driver=target(path / 'driver'),
+                pf=pf,
+                vf_index=self._vf_index(pf, pci) if pf else None,
+                ifname=ifname,
+                ifindex=ifindex,
+                iommu_group=group,
+                noiommu=self._noiommu(group),
+                numa_node=int(read(path / 'numa_node', '-1')),
+                rdma_device=only_child(path / 'infiniband'),
+                uio=only_child(path / 'uio'),
+            )
+        except OSError as error:
+            raise missing(pci) from error
+
+    def functions(self) -> list[model.PciDevice]:
+        """All network functions, by address."""
+        found = []
+        for path in sorted((self._bus / 'devices').glob('*')):
+            if read(path / 'class', '').startswith(NETWORK_CLASS):
+                found.append(self.device(path.name))
+        return found
+
+    def vf_counts(self, pci: str) -> tuple[int, int]:
+        """How many VFs the function has now, and how many it can have."""
+        path = self._path(pci)
+        return (
+            int(read(path / 'sriov_numvfs', '0')),
+            int(read(path / 'sriov_totalvfs', '0')),
+        )
+
+    def has_driver(self, driver: str) -> bool:
+        """Whether the kernel has that PCI driver, built in or loaded."""
+        return (self._bus / 'drivers' / driver).is_dir()
+
+    def noiommu_mode(self) -> bool:
+        """Whether VFIO is allowed to work without an IOMMU."""
+        path = self.root / 'sys/module/vfio/parameters'
+        return read(path / 'enable_unsafe_noiommu_mode', 'N') == 'Y'
+
+    def wait_netdev(self, pci: str, timeout: float) -> model.PciDevice:
+        """The function, once its netdev is in the node's own netns."""
+
+        def probe() -> model.PciDevice | None:
+            device = self.device(pci)
+            return device if device.ifindex else None
+
+        return wait.wait_for(
+            probe,
+            timeout,
+            f'the network interface of {pci}; see the kernel log for its '
+            f'driver, and whether a pod still holds the interface',
+        )
+
+    def _path(self, pci: str) -> pathlib.Path:
+        path = self._bus / 'devices' / pci
+        if not ADDRESS.fullmatch(pci) or not path.exists():
+            raise missing(pci)
+        return path
+
+    def _netdev(self, path: pathlib.Path) -> tuple[str, int]:
+        """Name and index; of several (representors) the oldest."""
+        folders = [path / 'net', *path.glob('virtio*/net')]
+        for _ in range(RENAMES):
+            try:
+                found = [
+                    (int(read(netdev / 'ifindex')), netdev.name)
+                    for folder in folders
+                    for netdev in folder.glob('*')
+                ]
+            except OSError:
+                continue  # renamed or gone since it was listed
+            index, name = min(found, default=(0, ''))
+            return name, index
+        return '', 0
+
+    def _vf_index(self, pf: str, pci: str) -> int | None:
+        for link in (self._bus / 'devices' / pf).glob('virtfn*'):
+            if target(link) == pci:
+                return int(link.name.removeprefix('virtfn'))
+        return None
+
+    def _noiommu(self, group: str) -> bool:
+        name = self.root / 'sys/kernel/iommu_groups' / group / 'name'
+        return bool(group) and read(name, '') == NOIOMMU_GROUP
+
+
+def missing(pci: str) -> exceptions.DeviceMissing:
+    return exceptions.DeviceMissing(
+        f'There is no PCI device {pci!r} on this node; see lspci -D, and '
+        f'whether sriov_numvfs of its PF has changed'
+    )
+
+
+def read(path: pathlib.Path, default: str | None = None) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        if default is None:
+            raise
+        return default
+
+
+def target(path: pathlib.Path) -> str:
+    """Last part of what a symbolic link points to; empty for no link."""
+    try:
+        return os.path.basename(os.readlink(path))
+    except OSError:
+        return ''
+
+
+def only_child(path: pathlib.Path) -> str:
+    return min((child.name for child in path.glob('*')), default='')
