@@ -187,7 +187,7 @@ def _links(
                 f"add '{physnet}:RESOURCE'",
             )
     for resource in dict.fromkeys(resources.values() or subnets):
-        if resource not in drivers:
+        if resource not in drivers and _RESOURCE.fullmatch(resource):
             yield _sentence(
                 'resource_driver_mappings',
                 f'resource {resource!r} has no driver',
