@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """SR-IOV virtual functions for Kubernetes pods, as OpenStack Neutron ports.
 
-``Controller`` turns pods into VIFs, ``Node`` wires VIFs to VFs. Both are
-loaded when first used, so that importing a contract costs the contract.
+``Controller`` turns pods into VIFs, ``Node`` wires VIFs to VFs. Everything
+here is loaded when first used: importing a contract costs the contract.
 """
 
 from __future__ import annotations
@@ -10,47 +10,46 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from kuryr_sriov.exceptions import (
-    ConfigurationError,
-    DeviceBusy,
-    DeviceMissing,
-    Drifted,
-    InvalidAnnotation,
-    KernelError,
-    KubeletUnavailable,
-    KuryrSriovError,
-    LedgerBusy,
-    LedgerError,
-    NotAllocated,
-    PermanentError,
-    PluginError,
-    ProviderExhausted,
-    ProviderRefused,
-    ProviderUnavailable,
-    TransientError,
-    UnsupportedSetting,
-)
-from kuryr_sriov.model import (
-    Attached,
-    Attachment,
-    Device,
-    DeviceInfo,
-    Link,
-    Location,
-    NetworkRequest,
-    OwnedVif,
-    PciDevice,
-    Pod,
-    Route,
-    Sandbox,
-    Subnet,
-    VfSettings,
-    VfState,
-    Vif,
-)
-
 if TYPE_CHECKING:
     from kuryr_sriov.controller import Controller
+    from kuryr_sriov.exceptions import (
+        ConfigurationError,
+        DeviceBusy,
+        DeviceMissing,
+        Drifted,
+        InvalidAnnotation,
+        KernelError,
+        KubeletUnavailable,
+        KuryrSriovError,
+        LedgerBusy,
+        LedgerError,
+        NotAllocated,
+        PermanentError,
+        PluginError,
+        ProviderExhausted,
+        ProviderRefused,
+        ProviderUnavailable,
+        TransientError,
+        UnsupportedSetting,
+    )
+    from kuryr_sriov.model import (
+        Attached,
+        Attachment,
+        Device,
+        DeviceInfo,
+        Link,
+        Location,
+        NetworkRequest,
+        OwnedVif,
+        PciDevice,
+        Pod,
+        Route,
+        Sandbox,
+        Subnet,
+        VfSettings,
+        VfState,
+        Vif,
+    )
     from kuryr_sriov.node import Node
 
 __all__ = [
@@ -92,11 +91,13 @@ __all__ = [
     'Vif',
 ]
 
-_ROOTS = {'Controller': 'controller', 'Node': 'node'}
+_HOMES = ('exceptions', 'model', 'controller', 'node')
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOTS:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    module = importlib.import_module(f'{__name__}.{_ROOTS[name]}')
-    return getattr(module, name)
+    if name in __all__:
+        for home in _HOMES:
+            module = importlib.import_module(f'{__name__}.{home}')
+            if hasattr(module, name):
+                return getattr(module, name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from kuryr_sriov import model
+if TYPE_CHECKING:
+    from kuryr_sriov import model
 
 CONTRACT = 1
 """Version of this contract; a driver states the one it was written for."""

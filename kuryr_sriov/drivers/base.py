@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from kuryr_sriov import model
+if TYPE_CHECKING:
+    from kuryr_sriov import model
 
 CONTRACT = 1
 """Version of these contracts; a driver states the one it was written for."""
 
-DescribeSubnet = Callable[[str], model.Subnet]
+DescribeSubnet: TypeAlias = 'Callable[[str], model.Subnet]'
 
 
 class PodSubnetsDriver(abc.ABC):
