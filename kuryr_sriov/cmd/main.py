@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``kuryr-sriov``: its subcommands, and how it ends.
+
+Exit status 0 for success, 1 for a problem that is told, 2 for a command line
+that cannot be understood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from kuryr_sriov import exceptions
+
+COMMANDS = {
+    'check': 'say whether this node and its kuryr.conf are ready',
+    'inventory': "list this node's PFs and VFs, and the pods that have them",
+    'demo': 'play the SR-IOV how-to on a simulated node',
+}
+"""Modules of this package, each with ``add_arguments`` and ``run``."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand.
+
+    :param argv: without the program's name; None for the process's own.
+    :return: the exit status.
+    """
+    args = _parser().parse_args(argv)
+    if args.debug:
+        logging.basicConfig(level=logging.DEBUG)
+    try:
+        status: int = args.run(args)
+        sys.stdout.flush()
+    except exceptions.KuryrSriovError as error:
+        for line in _lines(error):
+            print(f'kuryr-sriov: {line}', file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader has gone; let the interpreter's last flush succeed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130  # as a shell reports SIGINT
+    return status
+
+
+def _lines(error: BaseException) -> Iterator[str]:
+    yield from str(error).splitlines()
+    for note in getattr(error, '__notes__', ()):
+        yield from note.splitlines()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='kuryr-sriov',
+        description='SR-IOV virtual functions for Kubernetes pods.',
+    )
+    commands = parser.add_subparsers(
+        title='commands',
+        required=True,
+        metavar='COMMAND',
+        parser_class=_Command,
+    )
+    for name, text in COMMANDS.items():
+        commands.add_parser(name, help=text).set_defaults(command=name)
+    return parser
+
+
+class _Command(argparse.ArgumentParser):
+    """The parser of a subcommand; imports its module when it is chosen."""
+
+    def parse_known_args(self, *args: Any, **named: Any) -> Any:
+        name = self.get_default('command')
+        module = importlib.import_module(f'kuryr_sriov.cmd.{name}')
+        self.description = module.__doc__
+        self.set_defaults(run=module.run)
+        module.add_arguments(self)
+        self.add_argument(
+            '--json', action='store_true', help='print JSON, for programs'
+        )
+        self.add_argument(
+            '--debug', action='store_true', help='log to standard error'
+        )
+        return super().parse_known_args(*args, **named)
