@@ -185,10 +185,10 @@ class VfDriver(base.BindingDriver):
                 '%s is gone, nothing of it is left to restore', attachment.pci
             )
             return
+        # Also to the driver it has: a crash may have left driver_override.
+        self._bind(attachment.pci, original.driver)
         if device.driver == original.driver and original.ifname:
             self._bring_home(attachment, device)
-        else:
-            self._bind(attachment.pci, original.driver)
         device = self.host.pci.device(attachment.pci)
         current = self.settings(device)
         if original.settings is None or current is None:
