@@ -40,5 +40,5 @@ def from_json(
     """
     try:
         return msgspec.json.decode(text, type=cls)
-    except (ValueError, RecursionError) as cause:
+    except (msgspec.DecodeError, ValueError, RecursionError) as cause:
         raise error(str(cause)) from cause

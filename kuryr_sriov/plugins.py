@@ -71,11 +71,12 @@ def _find(group: str, name: str) -> EntryPoint:
     return found[0]
 
 
-class _Manager(DriverManager[Any]):
+# no DriverManager[Any]: older releases of stevedore are not generic
+class _Manager(DriverManager):  # type: ignore[type-arg]
     """Loads one entry point, and looks at no other.
 
     stevedore's own list comes from a cache on disk that forgets the
-    distributions and misses one installed less than two minutes ago.
+    distributions and can miss those installed in the last two minutes.
     """
 
     def __init__(self, entry_point: EntryPoint) -> None:
