@@ -10,13 +10,14 @@ replaces the file by a rename, so that a reader never sees half of one.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 from kuryr_sriov import exceptions, model
+
+T = TypeVar('T')
 
 
 class Checkpoint:
@@ -64,7 +65,9 @@ class Checkpoint:
 def _devices(checkpoint: Any, uid: str) -> tuple[model.Device, ...]:
     entries = checkpoint['Data']['PodDeviceEntries'] or ()
     devices = {
-        model.Device(_text(entry['ResourceName']), _text(device_id))
+        model.Device(
+            _typed(entry['ResourceName'], str), _typed(device_id, str)
+        )
         for entry in entries
         if entry['PodUID'] == uid
         for device_id in _ids(entry['DeviceIDs'])
@@ -72,16 +75,14 @@ def _devices(checkpoint: Any, uid: str) -> tuple[model.Device, ...]:
     return tuple(sorted(devices, key=lambda d: (d.resource, d.pci)))
 
 
-def _ids(ids: Any) -> Any:
+def _ids(ids: Any) -> Iterator[Any]:
     """By NUMA node, or, before Kubernetes 1.20, a plain list."""
-    if isinstance(ids, Mapping):
-        return itertools.chain.from_iterable(
-            node or () for node in ids.values()
-        )
-    return ids or ()
+    for node in ids.values() if isinstance(ids, Mapping) else (ids,):
+        # Go writes a list of nothing as null.
+        yield from _typed(node or [], list)
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f'{value!r} is no string')
+def _typed(value: Any, kind: type[T]) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(f'{value!r} is no {kind.__name__}')
     return value

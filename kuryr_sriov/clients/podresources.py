@@ -45,8 +45,9 @@ class PodResources:
     """Asks the kubelet which devices it allocated.
 
     Holds no connection between calls, since the kubelet makes a new socket
-    at each start. So there is nothing to close, and threads and forked
-    processes may share one.
+    at each start. So there is nothing to close, and threads may share one.
+    A process that forks does so before its first call: gRPC cannot do it
+    later.
 
     :param kubelet_root_dir: the kubelet's ``--root-dir``.
     :param timeout: seconds that one call may take, retries included.
@@ -60,6 +61,7 @@ class PodResources:
         # A socket, and the way its kubelet answers on: another socket is
         # another start of the kubelet, and perhaps another version.
         self._learnt: tuple[object, int] = None, 0
+        self._process = 0
 
     def devices(self, pod: model.Pod) -> tuple[model.Device, ...]:
         """The devices of all its containers, sorted, each one once.
@@ -92,7 +94,7 @@ class PodResources:
 
         :raises KubeletUnavailable: no answer, or the kubelet is too old.
         """
-        with _Connection(self.path, self._timeout) as connection:
+        with self._connect() as connection:
             reply = connection.ask(
                 ALLOCATABLE,
                 messages()['AllocatableResourcesRequest'](),
@@ -113,7 +115,7 @@ class PodResources:
     def _listed(self, pod: model.Pod) -> list[Any]:
         """The kubelet's pods of that namespace and name, at least one."""
         key = pod.namespace, pod.name
-        with _Connection(self.path, self._timeout) as connection:
+        with self._connect() as connection:
             learnt, first = self._learnt
             if learnt != connection.socket:
                 first = 0
@@ -142,6 +144,15 @@ class PodResources:
             'serves neither v1 nor v1alpha1 of PodResources; Kubernetes 1.20 '
             'and later serve v1',
         )
+
+    def _connect(self) -> _Connection:
+        self._process = self._process or os.getpid()
+        if self._process != os.getpid():
+            raise exceptions.PermanentError(
+                f'{type(self).__name__} was used before this process was '
+                'forked, and gRPC would hang: fork first, then ask'
+            )
+        return _Connection(self.path, self._timeout)
 
 
 class _Connection:

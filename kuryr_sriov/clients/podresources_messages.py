@@ -53,25 +53,24 @@ def messages() -> Mapping[str, Any]:
         message_factory,
     )
 
-    field_type = descriptor_pb2.FieldDescriptorProto
+    field = descriptor_pb2.FieldDescriptorProto
+    scalars = {'string': field.TYPE_STRING, 'int64': field.TYPE_INT64}
     file = descriptor_pb2.FileDescriptorProto(
         name='podresources.proto', package='v1', syntax='proto3'
     )
-    for name, fields in _MESSAGES.items():
-        message = file.message_type.add(name=name)
-        for field, (number, kind) in fields.items():
+    for message, fields in _MESSAGES.items():
+        descriptor = file.message_type.add(name=message)
+        for name, (number, kind) in fields.items():
             repeated, kind = kind.startswith('*'), kind.removeprefix('*')
-            scalar = kind in ('string', 'int64')
-            message.field.add(
-                name=field,
+            scalar = scalars.get(kind)
+            descriptor.field.add(
+                name=name,
                 number=number,
-                label=field_type.LABEL_REPEATED
+                label=field.LABEL_REPEATED
                 if repeated
-                else field_type.LABEL_OPTIONAL,
-                type=field_type.Type.Value(f'TYPE_{kind.upper()}')
-                if scalar
-                else field_type.TYPE_MESSAGE,
-                type_name='' if scalar else f'.v1.{kind}',
+                else field.LABEL_OPTIONAL,
+                type=scalar or field.TYPE_MESSAGE,
+                type_name=None if scalar else f'.v1.{kind}',
             )
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)

@@ -103,7 +103,7 @@ class Kubelet(devicemanager.DeviceManager):
         self._server = None
 
 
-class _Server(grpc.GenericRpcHandler[Any, Any]):
+class _Server(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     """One run of the PodResources service."""
 
     def __init__(self, kubelet: Kubelet) -> None:
@@ -112,7 +112,7 @@ class _Server(grpc.GenericRpcHandler[Any, Any]):
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._threads = futures.ThreadPoolExecutor(8, 'kubelet')
-        self._server = grpc.server(self._threads, handlers=(self,))
+        self._server = grpc.server(self._threads, handlers=[self])
         self._server.add_insecure_port(
             'unix:' + urllib.parse.quote(os.path.abspath(kubelet.socket))
         )
