@@ -38,7 +38,7 @@ bench: $(READY)  ## what importing and attaching cost, as ratios
 	$(BIN)/python benchmarks/bench.py
 
 sample: $(READY)  ## the sample kuryr.conf, from the options
-	$(BIN)/oslo-config-generator --namespace kuryr_sriov \
+	$(BIN)/oslo-config-generator --namespace kuryr_sriov --wrap-width 79 \
 	    --output-file etc/kuryr-sriov.conf.sample
 
 clean:  ## remove what the targets made here
