@@ -23,20 +23,36 @@ PASSED_ON_EXACTLY = ('CI', 'COLUMNS', 'FORCE_COLOR', 'NO_COLOR', 'TERM')
 
 def main() -> int:
     """Run what the user asked for; the status is the command's own."""
-    options = parser().parse_args()
+    options, words = parse(sys.argv[1:])
     try:
         if options.action == 'clean':
             return clean()
         machine = prepare(options.python, REPOSITORY)
         if options.action == 'prepare':
             return 0
-        return start(options, machine)
+        return start(options, words, machine)
     except LabError as error:
         print(f'lab: error: {error}', file=sys.stderr)
         return TIMED_OUT if 'did not' in error.reason else 125
     except KeyboardInterrupt:
         print('lab: interrupted', file=sys.stderr)
         return 130
+
+
+def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The options of the lab, and the words that are not for the lab.
+
+    Those are what follows ``--``; for ``test`` also what is unknown here.
+    """
+    own, words = argv, []
+    if '--' in argv:
+        cut = argv.index('--')
+        own, words = argv[:cut], argv[cut + 1 :]
+    top = parser()
+    options, unknown = top.parse_known_args(own)
+    if unknown and options.action != 'test':
+        top.error(f'unknown: {" ".join(unknown)}')
+    return options, unknown + words
 
 
 def parser() -> argparse.ArgumentParser:
@@ -71,16 +87,23 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog='python3 -m tools.lab')
     actions = top.add_subparsers(dest='action', required=True)
     test = actions.add_parser(
-        'test', parents=[runs], help='run pytest in the lab'
+        'test',
+        parents=[runs],
+        allow_abbrev=False,
+        usage='%(prog)s [options] [pytest arguments]',
+        help='run pytest in the lab',
     )
     command = actions.add_parser(
-        'run', parents=[runs], help='run a command in the lab'
+        'run',
+        parents=[runs],
+        allow_abbrev=False,
+        usage='%(prog)s [options] -- command ...',
+        help='run a command in the lab',
     )
     for action in (test, command):
         action.add_argument(
             '--deadline', type=float, default=1200, metavar='SECONDS'
         )
-        action.add_argument('words', nargs=argparse.REMAINDER)
     actions.add_parser('shell', parents=[runs], help='a shell in the lab')
     actions.add_parser(
         'prepare', parents=[common], help='only fill the cache folder'
@@ -95,18 +118,17 @@ def default_interpreter() -> Path:
     return Path(chosen or REPOSITORY / '.venv/bin/python').absolute()
 
 
-def start(options: argparse.Namespace, machine: Machine) -> int:
+def start(
+    options: argparse.Namespace, words: list[str], machine: Machine
+) -> int:
     """Boot and run: pytest, a command, or a shell."""
-    words = [word for word in getattr(options, 'words', [])]
-    if words[:1] == ['--']:
-        words = words[1:]
     if options.action == 'test':
         words = pytest_words(options.python, words)
     elif options.action == 'run' and not words:
         raise LabError('no command given', 'python3 -m tools.lab run -- WORDS')
     elif options.action == 'shell' and not sys.stdin.isatty():
         raise LabError('standard input is no terminal', 'use "run -- WORDS"')
-    shutil.rmtree(options.results / 'junit.xml', ignore_errors=True)
+    (options.results / 'junit.xml').unlink(missing_ok=True)
     begin = time.monotonic()
     status = boot(
         machine,
@@ -141,11 +163,16 @@ def pytest_words(interpreter: Path, words: list[str]) -> list[str]:
 
 def environment() -> dict[str, str]:
     """The variables of this shell that the guest's command gets."""
-    return {
+    chosen = {
         name: value
         for name, value in os.environ.items()
         if name.startswith(PASSED_ON) or name in PASSED_ON_EXACTLY
     }
+    chosen.setdefault('COLUMNS', str(shutil.get_terminal_size().columns))
+    if not sys.stdout.isatty():
+        # the guest's command always writes to a terminal: no colours there
+        chosen['TERM'] = 'dumb'
+    return chosen
 
 
 def clean() -> int:

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's node as tests see it: PFs, VFs, network namespaces.
+
+Only ``ip``, sysfs and files: nothing of the project, so that what the
+project did can be checked from outside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+DEVICES = Path('/sys/bus/pci/devices')
+DRIVERS = Path('/sys/bus/pci/drivers')
+T = TypeVar('T')
+
+
+def wait_for(
+    what: str, look: Callable[[], T | None], deadline: float = 30
+) -> T:
+    """What *look* returns as soon as it is true.
+
+    :raises TimeoutError: it was not, for *deadline* seconds.
+    """
+    end = time.monotonic() + deadline
+    while not (found := look()):
+        if time.monotonic() > end:
+            raise TimeoutError(f'{what}: not in {deadline:.0f} s')
+        time.sleep(0.02)
+    return found
+
+
+def run(*words: str, deadline: float = 60) -> str:
+    """Standard output of a program that must succeed."""
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=deadline, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(
+            f'{" ".join(words)}: {done.returncode}: {done.stdout}{done.stderr}'
+        )
+    return done.stdout
+
+
+def settle() -> None:
+    """Wait until udev has dealt with every device, if there is a udev."""
+    if os.path.exists('/run/udev/control'):
+        run('udevadm', 'settle', '--timeout=60')
+
+
+class Device:
+    """A PCI device by its address."""
+
+    def __init__(self, pci: str) -> None:
+        self.pci = pci
+        self.path = DEVICES / pci
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.pci!r})'
+
+    @property
+    def driver(self) -> str | None:
+        """Name of the driver that is bound to it."""
+        try:
+            return os.path.basename(os.readlink(self.path / 'driver'))
+        except FileNotFoundError:
+            return None
+
+    @property
+    def iommu_group(self) -> str:
+        """Number of its IOMMU group."""
+        return os.path.basename(os.readlink(self.path / 'iommu_group'))
+
+    @property
+    def netdev(self) -> str | None:
+        """Name of its network device, if it has one in this namespace."""
+        try:
+            names = os.listdir(self.path / 'net')
+        except FileNotFoundError:
+            return None
+        return names[0] if names else None
+
+    @property
+    def ifname(self) -> str:
+        """Name of its network device, which must be there.
+
+        Ask again after :func:`settle`: udev renames.
+        """
+        return wait_for(f'netdev of {self.pci}', lambda: self.netdev)
+
+    def bind(self, driver: str, deadline: float = 30) -> None:
+        """Bind it to a driver, whatever it is bound to now."""
+        (self.path / 'driver_override').write_text(f'{driver}\n')
+        if self.driver:
+            # sysfs refuses while a driver is still probing
+            wait_for(
+                f'unbind of {self.pci}',
+                (self.path / 'driver/unbind').exists,
+            )
+            (self.path / 'driver/unbind').write_text(self.pci)
+        Path('/sys/bus/pci/drivers_probe').write_text(self.pci)
+        (self.path / 'driver_override').write_text('\n')
+        wait_for(
+            f'{self.pci} on {driver}',
+            lambda: self.driver == driver,
+            deadline,
+        )
+
+
+class VirtualFunction(Device):
+    """A VF: *index* is its number on its PF."""
+
+    def __init__(self, pf: PhysicalFunction, index: int) -> None:
+        link = os.readlink(pf.path / f'virtfn{index}')
+        super().__init__(os.path.basename(link))
+        self.pf = pf
+        self.index = index
+
+    def info(self) -> dict[str, Any]:
+        """What the PF's driver says of it: address, vlan_list, trust, ..."""
+        link = json.loads(run('ip', '-j', '-d', 'link', 'show', self.pf.ifname))
+        return next(
+            vf for vf in link[0]['vfinfo_list'] if vf['vf'] == self.index
+        )
+
+    def configure(self, *words: str) -> None:
+        """``ip link set PF vf N ...``."""
+        run('ip', 'link', 'set', self.pf.ifname, 'vf', str(self.index), *words)
+
+
+class PhysicalFunction(Device):
+    """A PF: its name in the topology, its wire, its usual count of VFs."""
+
+    def __init__(self, pci: str, name: str, wire: str, vfs: int) -> None:
+        super().__init__(pci)
+        self.name = name
+        self.wire = wire
+        self.usual_vfs = vfs
+
+    def make_vfs(self, count: int | None = None) -> list[VirtualFunction]:
+        """VFs made anew, each with its final name; the PF is up."""
+        wanted = self.usual_vfs if count is None else count
+        self.remove_vfs()
+        run('ip', 'link', 'set', self.ifname, 'up')
+        (self.path / 'sriov_numvfs').write_text(str(wanted))
+        vfs = [VirtualFunction(self, index) for index in range(wanted)]
+        for vf in vfs:
+            wait_for(f'netdev of VF {vf.index}', lambda vf=vf: vf.netdev)
+        settle()
+        return vfs
+
+    def remove_vfs(self) -> None:
+        """No VF is left, wherever its network device is."""
+        if (self.path / 'sriov_numvfs').read_text().strip() != '0':
+            (self.path / 'sriov_numvfs').write_text('0')
+            settle()
+
+
+@dataclass(frozen=True)
+class Netns:
+    """A network namespace, as ``ip netns`` makes them."""
+
+    name: str
+
+    @property
+    def path(self) -> str:
+        """What a container runtime would pass as CNI_NETNS."""
+        return f'/run/netns/{self.name}'
+
+    def run(self, *words: str) -> str:
+        """Run a program in it."""
+        return run('ip', 'netns', 'exec', self.name, *words)
+
+    def take(self, vf: Device, name: str, *addresses: str) -> None:
+        """Move a VF's network device in, name it, address it, set it up."""
+        ifname = vf.ifname
+        run('ip', 'link', 'set', ifname, 'down')
+        run('ip', 'link', 'set', ifname, 'netns', self.name, 'name', name)
+        for address in addresses:
+            nodad = ('nodad',) if ':' in address else ()
+            self.run('ip', 'address', 'add', address, 'dev', name, *nodad)
+        self.run('ip', 'link', 'set', name, 'up')
+
+    def link(self, name: str) -> dict[str, Any]:
+        """What ``ip -j link`` says of a network device in it."""
+        shown = self.run('ip', '-j', '-d', 'link', 'show', name)
+        return dict(json.loads(shown)[0])
+
+    def reaches(self, address: str, tries: int = 20) -> bool:
+        """Whether a ping is answered within *tries* half seconds."""
+        count = ('-c', '1', '-W', '1')
+        for _ in range(tries):
+            try:
+                self.run('ping', '-q', *count, address)
+            except RuntimeError:
+                time.sleep(0.5)
+            else:
+                return True
+        return False
+
+
+class Lab:
+    """The node: its PFs in the order of the topology."""
+
+    def __init__(self) -> None:
+        with open(os.environ['KURYR_SRIOV_LAB'], encoding='utf-8') as source:
+            described = json.load(source)
+        self.pfs = [PhysicalFunction(**pf) for pf in described['pfs']]
+        self.results = Path(os.environ['KURYR_SRIOV_LAB_RESULTS'])
+
+    def on_wire(self, wire: str) -> list[PhysicalFunction]:
+        """The PFs that share a wire."""
+        return [pf for pf in self.pfs if pf.wire == wire]
+
+
+def in_lab() -> bool:
+    """Whether this process runs in the lab."""
+    return 'KURYR_SRIOV_LAB' in os.environ and bool(shutil.which('udevadm'))
