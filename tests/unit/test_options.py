@@ -29,4 +29,4 @@ def test_the_sample_in_the_tree_is_up_to_date():
     for name, section in options.list_opts():
         assert f'\n[{name}]\n' in f'\n{sample}'
         for option in section:
-            assert f'#{option.dest} = ' in sample, option.name
+            assert f'\n#{option.dest} =' in sample, option.name
