@@ -12,6 +12,9 @@ from kuryr_sriov.binding import vf
 
 LOG = logging.getLogger(__name__)
 
+# Drivers whose PCI part is called otherwise: what the operator names is the
+# netdev's driver.
+PCI_DRIVERS = {'virtio_net': 'virtio-pci'}
 USERSPACE = frozenset({'', 'igb_uio', 'uio_pci_generic', 'vfio-pci'})
 
 
@@ -71,11 +74,12 @@ class NetdeviceDriver(vf.VfDriver):
 
     def ensure_driver(self, device: model.PciDevice) -> None:
         """See to it that a kernel driver has the VF."""
-        if self.name == 'netdevice':
+        driver = PCI_DRIVERS.get(self.name, self.name)
+        if driver == 'netdevice':
             if device.driver in USERSPACE:
                 self._bind(device.pci, None)
-        elif device.driver != self.name:
-            self._bind(device.pci, self.name)
+        elif device.driver != driver:
+            self._bind(device.pci, driver)
 
     def _wait(self, pci: str) -> model.PciDevice:
         return self.host.pci.wait_netdev(pci, self.conf.device_timeout)
