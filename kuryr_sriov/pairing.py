@@ -72,7 +72,7 @@ def _too_few(
     foreign = [id_ for id_ in ids if not PCI_ADDRESS.fullmatch(id_)]
     used = [id_ for id_ in ids if id_ in busy]
     message = (
-        f'{_listed(names)} need {len(names)} VF of {resource}, but the '
+        f'{_listed(names)} need {len(names)} of {resource}, but the '
         f'kubelet allocated {len(ids)} to the pod'
     )
     if used:

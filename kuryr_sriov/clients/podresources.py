@@ -179,7 +179,8 @@ class _Connection:
                 # By itself it is the quoted path, which Go's gRPC refuses.
                 ('grpc.default_authority', 'localhost'),
                 ('grpc.max_receive_message_length', MAX_REPLY),
-                # Not to wait for the back-off of another connection.
+                # Else threads share a connection, even one to the kubelet
+                # that was here before.
                 ('grpc.use_local_subchannel_pool', 1),
             ),
         )

@@ -7,9 +7,9 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-# What device plugins have to do with: number and type of each field, ``*``
-# for repeated. CPUs, memory and DRA claims are not ours;
-# protobuf skips what it does not know.
+# The fields that device plugins fill in, each with its number and type, ``*``
+# for repeated. CPUs, memory and DRA claims are not ours, and protobuf skips
+# what it does not know.
 _MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
     'ListPodResourcesRequest': {},
     'ListPodResourcesResponse': {'pod_resources': (1, '*PodResources')},

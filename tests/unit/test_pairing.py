@@ -79,7 +79,7 @@ def test_other_interfaces_keep_theirs(others):
     assert pcis(pairs) == {'net2': '0000:02:10.2'}
     with pytest.raises(
         exceptions.NotAllocated,
-        match=r'net2 need 1 VF of intel.com/physnet22, but the kubelet '
+        match=r'net2 need 1 of intel.com/physnet22, but the kubelet '
         r'allocated 1 to the pod, and other interfaces .* 0000:02:10\.0;',
     ):
         pairing.pair([vif('net2')], [vf(0)], **others)
@@ -93,7 +93,7 @@ def test_a_vf_in_two_resources_is_given_away_once():
 def test_too_few_is_an_error_that_names_both_numbers():
     with pytest.raises(
         exceptions.NotAllocated,
-        match=r'net1, net3 need 2 VF of intel.com/physnet22, but the kubelet '
+        match=r'net1, net3 need 2 of intel.com/physnet22, but the kubelet '
         "allocated 1 to the pod; the pod's containers must request one",
     ):
         pairing.pair(

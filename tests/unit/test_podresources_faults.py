@@ -125,6 +125,25 @@ def test_the_kubelet_comes_back(kubelet):
     assert client.devices(POD) == DEVICES
 
 
+def test_a_call_to_the_old_kubelet_does_not_keep_others_there(root):
+    client = PodResources(root)
+    new = Kubelet(root)
+    with (
+        concurrent.futures.ThreadPoolExecutor() as threads,
+        Kubelet(root) as old,
+    ):
+        old.delay = 3600
+        waiting = threads.submit(client.devices, POD)
+        while not old.calls:
+            assert not waiting.done()
+            time.sleep(0.001)
+        os.unlink(old.socket)
+        new.allocate('default', 'web', 'uid-1', {})
+        with new:
+            assert client.devices(POD) == ()
+        assert len(new.calls) == len(old.calls) == 1
+
+
 def test_the_path_may_hold_any_character(root):
     with Kubelet(pathlib.Path(root, 'a %20#?ö')) as kubelet:
         kubelet.allocate('default', 'web', 'uid-1', {})
@@ -158,23 +177,26 @@ def test_the_authority_is_one_that_go_accepts(root):
 
 def test_calls_leave_no_descriptor_and_no_thread(kubelet):
     client = PodResources(kubelet.root)
-    missing = PodResources('/nonexistent')
+    absent = model.Pod('default', 'absent', 'uid-2')
+    errors = []
 
-    def both():
+    def ask():
         client.devices(POD)
-        with pytest.raises(exceptions.KubeletUnavailable):
-            missing.devices(POD)
+        with pytest.raises(exceptions.KubeletUnavailable) as caught:
+            client.devices(absent)
+        # Its traceback keeps alive whatever is not closed.
+        errors.append(caught.value)
 
     for _ in range(5):
-        both()
+        ask()
     threads = threading.active_count()
     descriptors = len(os.listdir('/proc/self/fd'))
     for _ in range(40):
-        both()
+        ask()
     deadline = time.monotonic() + 10
     # The kubelet is in this process, and closes its ends a little later.
     while len(os.listdir('/proc/self/fd')) > descriptors + 8:
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, 'descriptors are left'
         time.sleep(0.01)
     assert threading.active_count() <= threads + 8
 
