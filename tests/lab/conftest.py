@@ -27,9 +27,7 @@ def lab() -> labnode.Lab:
 
 
 @pytest.fixture
-def make_vfs() -> Iterator[
-    Callable[..., list[labnode.VirtualFunction]]
-]:
+def make_vfs() -> Iterator[Callable[..., list[labnode.VirtualFunction]]]:
     """``make_vfs(pf, count)``: new VFs, removed after the test."""
     used: list[labnode.PhysicalFunction] = []
 

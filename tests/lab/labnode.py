@@ -49,9 +49,14 @@ def run(*words: str, deadline: float = 60) -> str:
     return done.stdout
 
 
+def has_udev() -> bool:
+    """Whether udev runs: it renames network devices as they appear."""
+    return os.path.exists('/run/udev/control')
+
+
 def settle() -> None:
     """Wait until udev has dealt with every device, if there is a udev."""
-    if os.path.exists('/run/udev/control'):
+    if has_udev():
         run('udevadm', 'settle', '--timeout=60')
 
 
@@ -91,9 +96,21 @@ class Device:
     def ifname(self) -> str:
         """Name of its network device, which must be there.
 
-        Ask again after :func:`settle`: udev renames.
+        It is the final one: udev has seen the device.
         """
-        return wait_for(f'netdev of {self.pci}', lambda: self.netdev)
+        return wait_for(f'netdev of {self.pci}', self._final_name)
+
+    def _final_name(self) -> str | None:
+        name = self.netdev
+        if name is None or not has_udev():
+            return name
+        try:
+            index = (self.path / 'net' / name / 'ifindex').read_text().strip()
+        except FileNotFoundError:
+            return None
+        # udev writes this after it has renamed
+        seen = os.path.exists(f'/run/udev/data/n{index}')
+        return self.netdev if seen else None
 
     def bind(self, driver: str, deadline: float = 30) -> None:
         """Bind it to a driver, whatever it is bound to now."""
@@ -125,7 +142,9 @@ class VirtualFunction(Device):
 
     def info(self) -> dict[str, Any]:
         """What the PF's driver says of it: address, vlan_list, trust, ..."""
-        link = json.loads(run('ip', '-j', '-d', 'link', 'show', self.pf.ifname))
+        link = json.loads(
+            run('ip', '-j', '-d', 'link', 'show', self.pf.ifname)
+        )
         return next(
             vf for vf in link[0]['vfinfo_list'] if vf['vf'] == self.index
         )
@@ -152,8 +171,7 @@ class PhysicalFunction(Device):
         (self.path / 'sriov_numvfs').write_text(str(wanted))
         vfs = [VirtualFunction(self, index) for index in range(wanted)]
         for vf in vfs:
-            wait_for(f'netdev of VF {vf.index}', lambda vf=vf: vf.netdev)
-        settle()
+            assert vf.ifname
         return vfs
 
     def remove_vfs(self) -> None:

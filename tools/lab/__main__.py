@@ -10,8 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-from tools.lab.boot import TIMED_OUT, Job, boot
+from tools.lab.boot import GUEST_RESULTS, boot
 from tools.lab.errors import LabError
+from tools.lab.guest import Job
 from tools.lab.prepare import Machine, cache_folder, prepare
 from tools.lab.process import say
 from tools.lab.topology import load
@@ -33,7 +34,7 @@ def main() -> int:
         return start(options, words, machine)
     except LabError as error:
         print(f'lab: error: {error}', file=sys.stderr)
-        return TIMED_OUT if 'did not' in error.reason else 125
+        return error.status
     except KeyboardInterrupt:
         print('lab: interrupted', file=sys.stderr)
         return 130
@@ -76,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
         help='folder for logs and results (default: %(default)s)',
     )
     runs.add_argument(
-        '--start-deadline', type=float, default=180, metavar='SECONDS'
+        '--start-deadline', type=float, default=300, metavar='SECONDS'
     )
     runs.add_argument(
         '--no-udev',
@@ -113,7 +114,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def default_interpreter() -> Path:
-    """The project's own virtual environment, unless the user says otherwise."""
+    """The project's virtual environment, or what the user chose."""
     chosen = os.environ.get('KURYR_SRIOV_LAB_PYTHON')
     return Path(chosen or REPOSITORY / '.venv/bin/python').absolute()
 
@@ -155,7 +156,7 @@ def pytest_words(interpreter: Path, words: list[str]) -> list[str]:
     return [
         str(interpreter),
         *('-m', 'pytest', '-o', 'faulthandler_timeout=180'),
-        '--junit-xml=/run/results/junit.xml',
+        f'--junit-xml={GUEST_RESULTS}/junit.xml',
         *words,
         *([] if paths else ['tests/lab']),
     ]
@@ -169,6 +170,7 @@ def environment() -> dict[str, str]:
         if name.startswith(PASSED_ON) or name in PASSED_ON_EXACTLY
     }
     chosen.setdefault('COLUMNS', str(shutil.get_terminal_size().columns))
+    chosen['COVERAGE_FILE'] = f'{GUEST_RESULTS}/.coverage.lab'
     if not sys.stdout.isatty():
         # the guest's command always writes to a terminal: no colours there
         chosen['TERM'] = 'dumb'

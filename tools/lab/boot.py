@@ -4,54 +4,30 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shlex
 import shutil
-import signal
 import subprocess
-import sys
 import tarfile
 import tempfile
-import termios
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
-from tools.lab.errors import LabError
+from tools.lab.guest import Guest, Job
 from tools.lab.images import TarSize, add_tree
-from tools.lab.prepare import GUEST_SCRIPTS, Machine, cache_folder
-from tools.lab.process import need, run, say
+from tools.lab.prepare import Machine, cache_folder, locked
+from tools.lab.process import need
+from tools.lab.recipes import GUEST_SCRIPTS
 from tools.lab.topology import Topology
 
 NOT_COPIED = frozenset(
-    ('.git', '.venv', '.tox', '.nox', '.mypy_cache', '.ruff_cache', 'build')
+    (
+        *('.git', '.venv', '.tox', '.nox', 'build', '__pycache__'),
+        *('.mypy_cache', '.ruff_cache', '.pytest_cache', '.hypothesis'),
+    )
 )
-TIMED_OUT = 124
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A command for the guest and the terms it runs under.
-
-    :param command: its words; empty for a shell on this terminal.
-    :param deadline: seconds for the whole run, None for no end.
-    :param start_deadline: seconds until the guest must run the command.
-    :param results: folder that gets what the command leaves in
-        ``$KURYR_SRIOV_LAB_RESULTS``, besides console.log and output.log.
-    """
-
-    command: tuple[str, ...]
-    environment: Mapping[str, str]
-    repository: Path
-    interpreter: Path
-    results: Path
-    deadline: float | None = None
-    start_deadline: float = 180
-    udev: bool = True
-    kernel_options: tuple[str, ...] = field(default=())
+GUEST_RESULTS = '/run/results'
 
 
 def boot(machine: Machine, topology: Topology, job: Job) -> int:
@@ -59,10 +35,7 @@ def boot(machine: Machine, topology: Topology, job: Job) -> int:
 
     :raises LabError: the guest did not start, died, or took too long.
     """
-    runs = cache_folder() / 'runs'
-    runs.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=runs) as scratch:
-        folder = Path(scratch)
+    with run_folder() as folder:
         shared = folder / 'shared'
         shared.mkdir()
         pack_project(job, folder)
@@ -75,6 +48,36 @@ def boot(machine: Machine, topology: Topology, job: Job) -> int:
             keep(folder, job.results)
 
 
+@contextlib.contextmanager
+def run_folder() -> Iterator[Path]:
+    """A folder for one run; those that killed runs left are removed."""
+    runs = cache_folder() / 'runs'
+    runs.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        with locked(cache_folder() / 'runs.lock'):
+            for old in runs.iterdir():
+                with contextlib.suppress(OSError), locked_folder(old):
+                    shutil.rmtree(old, ignore_errors=True)
+            scratch = tempfile.TemporaryDirectory(dir=runs)
+            folder = Path(stack.enter_context(scratch))
+            stack.enter_context(locked_folder(folder))
+        yield folder
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """A lock that ends with this process.
+
+    :raises OSError: another process has it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
 def pack_project(job: Job, folder: Path) -> None:
     """Tar the project as it is now, compiled, under its own path."""
     copy = folder / 'project'
@@ -82,16 +85,24 @@ def pack_project(job: Job, folder: Path) -> None:
         job.repository,
         copy,
         symlinks=True,
-        ignore=lambda _, names: NOT_COPIED.intersection(names) | {'__pycache__'},
+        ignore=lambda _, names: NOT_COPIED.intersection(names),
+        copy_function=copy_if_there,
     )
-    run(
-        [job.interpreter, '-Im', 'compileall', '-qq', copy],
-        doing='compiling the project',
-        remedy='mend the file that does not compile',
+    # What does not compile is for the command to complain about.
+    subprocess.run(
+        [job.interpreter, '-Im', 'compileall', '-qq', '-j0', copy],
+        stdout=subprocess.DEVNULL,
+        check=False,
     )
     with tarfile.open(folder / 'project.tar', 'w') as archive:
         add_tree(archive, TarSize(), copy, str(job.repository).lstrip('/'))
     shutil.rmtree(copy)
+
+
+def copy_if_there(source: str, target: str) -> None:
+    """Copy a file; editors remove theirs between a look and a copy."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copy2(source, target)
 
 
 def write_orders(
@@ -191,116 +202,6 @@ def qemu_words(
     return [str(word) for word in words] + topology.qemu_arguments()
 
 
-class Guest:
-    """The running machine, seen from outside."""
-
-    def __init__(
-        self, words: Sequence[str], modules: Path, folder: Path, job: Job
-    ) -> None:
-        self._words = words
-        self._modules = modules
-        self._folder = folder
-        self._shared = folder / 'shared'
-        self._job = job
-
-    def wait(self) -> int:
-        """Run it to its end.
-
-        :raises LabError: it did not come to a good one.
-        """
-        interactive = not self._job.command
-        pipe = None if interactive else subprocess.PIPE
-        env = {
-            **os.environ,
-            'QEMU_MODULE_DIR': str(self._modules),
-            'TMPDIR': str(self._folder),
-        }
-        with terminal_kept(), signals_as_exit():
-            process = subprocess.Popen(
-                self._words,
-                stdin=pipe,
-                stdout=pipe,
-                stderr=subprocess.PIPE,
-                env=env,
-            )
-            readers = self._read(process)
-            try:
-                self._watch(process)
-            finally:
-                process.kill()
-                process.wait()
-                for reader in readers:
-                    reader.join(5)
-        return self._verdict()
-
-    def _read(self, process: subprocess.Popen[bytes]) -> list[threading.Thread]:
-        def copy(
-            source: BinaryIO, name: str, show: Callable[[bytes], object]
-        ) -> None:
-            with open(self._folder / name, 'wb') as log:
-                while data := os.read(source.fileno(), 65536):
-                    log.write(data)
-                    log.flush()
-                    show(data)
-
-        def show(data: bytes) -> None:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-
-        threads = []
-        for source, name, action in (
-            (process.stdout, 'output.log', show),
-            (process.stderr, 'qemu.log', len),
-        ):
-            if source is not None:
-                thread = threading.Thread(
-                    target=copy, args=(source, name, action), daemon=True
-                )
-                thread.start()
-                threads.append(thread)
-        return threads
-
-    def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        begin = time.monotonic()
-        started = False
-        while process.poll() is None:
-            spent = time.monotonic() - begin
-            if not started and (self._shared / 'started').exists():
-                started = True
-                say(f'started in {spent:.0f} s')
-            if not started and spent > self._job.start_deadline:
-                raise self._failure(
-                    f'the guest did not start in {spent:.0f} s'
-                )
-            if self._job.deadline and spent > self._job.deadline:
-                raise self._failure(
-                    f'the command did not end in {spent:.0f} s'
-                )
-            time.sleep(0.1)
-
-    def _verdict(self) -> int:
-        failure = self._shared / 'failure'
-        if failure.exists():
-            raise self._failure(
-                f'the guest: {failure.read_text(encoding="utf-8").strip()}'
-            )
-        try:
-            return int((self._shared / 'status').read_text(encoding='ascii'))
-        except FileNotFoundError:
-            raise self._failure(
-                'the guest ended without a result'
-            ) from None
-
-    def _failure(self, reason: str) -> LabError:
-        said = ''
-        for name in ('qemu.log', 'console.log'):
-            path = self._folder / name
-            if path.exists():
-                lines = path.read_text(errors='replace').splitlines()[-15:]
-                said += ''.join(f'    {name}: {line}\n' for line in lines)
-        return LabError(reason, f'{said}  all of it: {self._job.results}')
-
-
 def keep(folder: Path, results: Path) -> None:
     """Copy logs and results where the user looks for them."""
     results.mkdir(parents=True, exist_ok=True)
@@ -310,32 +211,3 @@ def keep(folder: Path, results: Path) -> None:
     left = folder / 'shared/results'
     if left.exists():
         shutil.copytree(left, results, dirs_exist_ok=True)
-
-
-@contextlib.contextmanager
-def terminal_kept() -> Iterator[None]:
-    """QEMU makes the terminal raw; give it back as it was."""
-    if not sys.stdin.isatty():
-        yield
-        return
-    before = termios.tcgetattr(sys.stdin)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-
-
-@contextlib.contextmanager
-def signals_as_exit() -> Iterator[None]:
-    """A polite kill of this process ends the guest and tidies up, too."""
-
-    def leave(number: int, _: object) -> None:
-        sys.exit(128 + number)
-
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, leave) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

@@ -25,7 +25,9 @@ class TarSize:
     def count(self, entry: tarfile.TarInfo) -> None:
         """Take this entry into account."""
         self.entries += 1
-        self.blocks += -(-entry.size // BLOCK) + (entry.isdir() or entry.issym())
+        self.blocks += -(-entry.size // BLOCK) + (
+            entry.isdir() or entry.issym()
+        )
 
 
 def make_image(
@@ -86,9 +88,7 @@ def add_tree(
             for entry in sorted(entries, key=lambda item: item.name):
                 if not skip(entry):
                     path = Path(entry.path)
-                    add_tree(
-                        archive, size, path, f'{name}/{entry.name}', skip
-                    )
+                    add_tree(archive, size, path, f'{name}/{entry.name}', skip)
 
 
 def make_initramfs(
@@ -107,8 +107,8 @@ def make_initramfs(
             nonlocal number
             number += 1
             encoded = name.encode() + b'\0'
-            fields = (number, mode, 0, 0, 1, 0, len(data))
-            fields += (0, 0, 0, 0, len(encoded), 0)
+            fields = [number, mode, 0, 0, 1, 0, len(data)]
+            fields += [0, 0, 0, 0, len(encoded), 0]
             head = b'070701' + b''.join(b'%08x' % field for field in fields)
             for part in (head + encoded, data):
                 out.write(part + b'\0' * (-len(part) % 4))

@@ -130,7 +130,12 @@ class Apt:
     def newest_kernel(self) -> str:
         """Name of the package that holds Debian's default kernel."""
         said = run(
-            [self._apt_cache, *self._options(), 'depends', 'linux-image-amd64'],
+            [
+                self._apt_cache,
+                *self._options(),
+                'depends',
+                'linux-image-amd64',
+            ],
             doing='looking for the kernel',
             remedy=REMEDY,
         )
@@ -144,7 +149,13 @@ class Apt:
         """Download one package without what it depends on."""
         folder = self.root / 'archives'
         said = run(
-            [self._apt_get, *self._options(), '--print-uris', 'download', name],
+            [
+                self._apt_get,
+                *self._options(),
+                '--print-uris',
+                'download',
+                name,
+            ],
             doing=f'looking for {name}',
             remedy=REMEDY,
         )
