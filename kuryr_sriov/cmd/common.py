@@ -60,5 +60,5 @@ def extra(name: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise exceptions.PluginError(
-            f"{error.name} is not installed; pip install 'kuryr-sriov[{name}]'"
+            f"{error}; pip install 'kuryr-sriov[{name}]'"
         ) from error

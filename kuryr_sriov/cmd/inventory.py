@@ -213,8 +213,8 @@ class _Taker:
             link = self._host.links.get(function.ifindex)
         except exceptions.KuryrSriovError:
             return None
-        # A virtio interface has a virtio device between it and the NIC.
-        ours = link.pci == function.pci or ':' not in link.pci
+        # A virtio interface hangs on a virtio device, and that on the NIC.
+        ours = link.pci == function.pci or link.pci.startswith('virtio')
         return link if ours and link.name == function.ifname else None
 
     def _away(self, function: model.PciDevice) -> bool:
