@@ -247,6 +247,10 @@ def test_asked_for_default_route(ask, gateway):
     assert vif.gateways == (gateway,)
 
 
+def test_default_route_in_the_form_of_rfc_5952(ask):
+    assert ask(WEB, 'six', gateways=('FE80:0::1',)).gateways == ('fe80::1',)
+
+
 def test_default_route_out_of_reach(ask):
     with pytest.raises(exceptions.ProviderRefused) as error:
         ask(WEB, 'four', gateways=('192.168.3.1',))

@@ -162,7 +162,9 @@ def choose_gateways(
 
     :raises ProviderRefused: one is out of reach.
     """
-    gateways = request.gateways or ()
+    gateways = tuple(
+        str(ipaddress.ip_address(text)) for text in request.gateways or ()
+    )
     for gateway in gateways:
         reachable = any(
             gateway == subnet.subnet.gateway
