@@ -11,7 +11,7 @@ import argparse
 import collections
 from collections.abc import Iterable, Iterator, Sequence
 
-from kuryr_sriov import exceptions
+from kuryr_sriov import codec, exceptions
 from kuryr_sriov.cmd import common, output, preflight
 from kuryr_sriov.cmd.checks import configuration, devices, kubelet, ledger
 from kuryr_sriov.cmd.preflight import Check, Finding
@@ -24,8 +24,8 @@ CHECKS = (
     Check('userspace', devices.userspace, needs=('options',)),
     Check('kubelet', kubelet.answers, needs=('options',)),
     Check('resources', kubelet.resources, needs=('options', 'kubelet')),
-    Check('state_dir', ledger.writable, needs=('kuryr.conf',)),
-    Check('ledger', ledger.readable, needs=('kuryr.conf',)),
+    Check('state_dir', ledger.writable, needs=('options',)),
+    Check('ledger', ledger.readable, needs=('options',)),
     Check('leftovers', ledger.leftovers, needs=('ledger',)),
 )
 
@@ -58,8 +58,14 @@ def ready(findings: Iterable[Finding]) -> bool:
 
 
 def as_json(findings: Sequence[Finding]) -> dict[str, object]:
-    """``ready``, and ``results`` with the fields of ``preflight.Finding``."""
-    return {'ready': ready(findings), 'results': findings}
+    """``ready`` and ``results``: ``check``, then ``preflight.Result``."""
+    return {
+        'ready': ready(findings),
+        'results': [
+            {'check': finding.check, **codec.to_builtins(finding.result)}
+            for finding in findings
+        ],
+    }
 
 
 def lines(findings: Sequence[Finding]) -> Iterator[str]:

@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default='/',
         metavar='FOLDER',
         help="where the node's sys and proc are, as in a container that "
-        'mounts them elsewhere (default: %(default)s)',
+        'mounts them elsewhere (default: %(default)s); interfaces are those '
+        "of this process's own network namespace",
     )
 
 

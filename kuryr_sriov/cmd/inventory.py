@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``kuryr-sriov inventory``: this node's PFs and VFs, and who has them.
+"""This node's PFs and VFs, and the pods that have them.
 
 Nothing is changed. It works without kuryr.conf, and as any user as far as
 the kernel tells that user; what could not be read is said at the end.

@@ -125,7 +125,7 @@ def _common(function: Function) -> tuple[str, str, str, str]:
 def _owner(owner: Owner) -> str:
     text = f'{owner.ifname} of pod {owner.namespace}/{owner.pod}'
     if not owner.alive:
-        return f'{text}, which is gone'
+        return f'{text}, whose netns is gone'
     if not owner.done:
         return f'{text}, not complete'
     return text

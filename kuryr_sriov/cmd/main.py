@@ -78,7 +78,7 @@ class _Command(argparse.ArgumentParser):
     def parse_known_args(self, *args: Any, **named: Any) -> Any:
         name = self.get_default('command')
         module = importlib.import_module(f'kuryr_sriov.cmd.{name}')
-        self.description = module.__doc__
+        self.description = (module.__doc__ or '').replace('``', '')
         self.set_defaults(run=module.run)
         module.add_arguments(self)
         self.add_argument(

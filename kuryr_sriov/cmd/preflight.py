@@ -100,7 +100,7 @@ def _results(
 ) -> Iterator[Result]:
     missing = [name for name in check.needs if name in unmet]
     if missing:
-        yield skipped(f'{", ".join(missing)} has to be right first.')
+        yield skipped(f'because of {" and ".join(missing)}')
         return
     try:
         yield from check.examine(subject)

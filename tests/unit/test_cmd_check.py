@@ -100,16 +100,16 @@ def test_a_good_node_is_ready(machine):
         'ok      drivers     binding driver vfio-pci',
         'ok      drivers     subnet driver nad',
         'ok      drivers     vif driver local',
-        f'ok      VFs         PF {PF} (ens6) has 2 VFs of 2',
-        f'ok      VFs         PF {OTHER_PF} (ens8) has 2 VFs of 7',
+        f'ok      VFs         PF {PF} (ens6), VFs: 2 of 2',
+        f'ok      VFs         PF {OTHER_PF} (ens8), VFs: 2 of 7',
         'ok      userspace   vfio-pci is loaded',
         'ok      userspace   the IOMMU is on',
-        'ok      kubelet     answers, and offers 2 device resources',
-        f'ok      resources   {P22}: 2 devices, for driver vfio-pci',
-        f'ok      resources   {P23}: 2 devices, for driver netdevice',
+        'ok      kubelet     answers; resources offered: 2',
+        f'ok      resources   {P22} (driver vfio-pci), devices: 2',
+        f'ok      resources   {P23} (driver netdevice), devices: 2',
     ]
     assert lines[-4:] == [
-        'ok      ledger      1 attachments on record',
+        'ok      ledger      attachments on record: 1',
         'ok      leftovers   none',
         '',
         'This node is ready (ok: 16).',
@@ -159,9 +159,7 @@ def test_each_wrong_option_is_a_line_of_its_own(machine):
     assert (one.status, two.status) == ('failed', 'failed')
     assert 'nutron' in one.message
     assert 'kubelet_timeout' in two.message
-    assert machine.result('kubelet') == preflight.skipped(
-        'options has to be right first.'
-    )
+    assert machine.result('kubelet') == preflight.skipped('because of options')
     assert {r.status for r in machine.results('VFs')} == {'ok'}
 
 
@@ -317,7 +315,7 @@ def test_a_kubelet_that_does_not_answer_fails(machine, tmp_path):
     machine.sriov['kubelet_root_dir'] = tmp_path / 'elsewhere'
     assert machine.result('kubelet').status == 'failed'
     assert machine.result('resources') == preflight.skipped(
-        'kubelet has to be right first.'
+        'because of kubelet'
     )
 
 
@@ -386,7 +384,7 @@ def test_a_state_dir_that_is_not_there_can_be_made(machine):
     result = machine.result('state_dir')
     assert result.status == 'ok'
     assert result.message.endswith('not there yet, and can be made')
-    assert machine.result('ledger').message == '0 attachments on record'
+    assert machine.result('ledger').message == 'attachments on record: 0'
 
 
 def test_a_file_in_the_way_of_state_dir_fails(machine, tmp_path):
@@ -417,8 +415,8 @@ def test_a_netns_that_is_gone_leaves_its_vf(machine):
     result = machine.result('leftovers')
     assert result.status == 'warning'
     assert result.message == (
-        f'VF {machine.node.vfs(PF)[0]}, net1 of pod default/nginx: network '
-        f'namespace {NETNS} is gone.'
+        f'VF {machine.node.vfs(PF)[0]}, net1 of pod default/nginx: there is '
+        f'no network namespace {NETNS}.'
     )
     assert 'restart the daemon' in result.remedy
 
@@ -483,17 +481,13 @@ def test_json_has_each_finding(machine, capsys):
     printed = json.loads(capsys.readouterr().out)
     assert list(printed) == ['ready', 'results']
     assert printed['ready'] is True
-    (warning,) = [
-        finding
-        for finding in printed['results']
-        if finding['check'] == 'VFs' and finding['result']['commands']
-    ]
-    assert list(warning['result']) == [
-        'status',
-        'message',
-        'remedy',
-        'commands',
-    ]
+    assert printed['results'][-5] == {
+        'check': 'resources',
+        'status': 'ok',
+        'message': f'{P22} (driver vfio-pci), devices: 2',
+        'remedy': '',
+        'commands': [],
+    }
 
 
 def test_a_remedy_that_lines_share_is_said_once(machine):

@@ -102,7 +102,7 @@ def test_each_line_fits_80_columns(node, conf, attached):
 def test_a_netns_that_is_gone_shows(node, conf, attached):
     node.delete_netns(NETNS)
     shown = '\n'.join(text(node, conf))
-    assert 'net1 of pod default/nginx, which is gone' in shown
+    assert 'net1 of pod default/nginx, whose netns is gone' in shown
 
 
 def test_an_attach_that_was_not_completed_shows(node, conf, attached):

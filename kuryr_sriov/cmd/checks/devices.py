@@ -32,13 +32,13 @@ def vfs(subject: Subject) -> Iterator[Result]:
     any_vfs = any(counts[pf.pci][0] for pf in pfs)
     for pf in pfs:
         number, total = counts[pf.pci]
-        what = f'PF {pf.pci} ({pf.ifname or "no netdev"}) has '
+        what = f'PF {pf.pci} ({pf.ifname or "no netdev"})'
         if number:
-            yield ok(f'{what}{number} VFs of {total}')
+            yield ok(f'{what}, VFs: {number} of {total}')
         else:
             status = warning if any_vfs else failed
             yield status(
-                f'{what}no VFs, and can have {total}.',
+                f'{what} has no VFs, and can have {total}.',
                 'If it is for pods, create some, after each boot:',
                 f'echo {min(total, SUGGESTED)} > '
                 f'/sys/bus/pci/devices/{pf.pci}/sriov_numvfs',

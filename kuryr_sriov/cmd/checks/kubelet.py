@@ -37,7 +37,7 @@ def answers(subject: Subject) -> Iterator[Result]:
                 ALLOCATABLE,
             )
         else:
-            yield ok(f'answers, and offers {len(offers)} device resources')
+            yield ok(f'answers; resources offered: {len(offers)}')
         return
     file = checkpoint.Checkpoint(sriov.kubelet_root_dir)
     try:
@@ -74,7 +74,7 @@ def resources(subject: Subject) -> Iterator[Result]:
         resource = f'{prefix}/{name}'
         if name in offered:
             number = len(offers[resource])
-            yield ok(f'{resource}: {number} devices, for driver {driver}')
+            yield ok(f'{resource} (driver {driver}), devices: {number}')
         else:
             yield _not_offered(resource, offers, bool(offered))
     yield from _without_driver(subject, offers)

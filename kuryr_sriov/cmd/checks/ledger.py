@@ -49,8 +49,8 @@ def writable(subject: Subject) -> Iterator[Result]:
 
 def readable(subject: Subject) -> Iterator[Result]:
     """All records can be read."""
-    number = len(records.read(subject.conf.sriov.state_dir))
-    yield ok(f'{number} attachments on record')
+    found = records.read(subject.conf.sriov.state_dir)
+    yield ok(f'attachments on record: {len(found)}')
 
 
 def leftovers(subject: Subject) -> Iterator[Result]:
@@ -79,7 +79,7 @@ def _reason(subject: Subject, record: model.Attachment, boot_id: str) -> str:
     if record.boot_id != boot_id:
         return 'attached before the last boot'
     if not subject.host.links.alive(record.sandbox.netns):
-        return f'network namespace {record.sandbox.netns} is gone'
+        return f'there is no network namespace {record.sandbox.netns}'
     if not record.done:
         return 'not complete; it is being attached, or that was killed'
     return ''
