@@ -67,7 +67,15 @@ class Facts:
         return to_subnet(subnet, network)
 
     def _read_rates(self, id: str) -> Rates:
-        return to_rates(self._client.get('qos/policies', 'policy', id))
+        try:
+            policy = self._client.get('qos/policies', 'policy', id)
+        except neutron.NeutronRefused as error:
+            raise exceptions.ProviderRefused(
+                f'QoS policy {id} cannot be read, so its rates are unknown; '
+                'share it with the project of the user of [neutron] '
+                f'({error})'
+            ) from error
+        return to_rates(policy)
 
 
 class _Cache(Generic[_T]):

@@ -17,12 +17,15 @@ CONFIGURATION = """\
 [DEFAULT]
 auth_strategy = keystone
 core_plugin = ml2
-service_plugins = qos,segments
+service_plugins = qos
 host = controller
 state_path = {folder}
 api_paste_config = {folder}/api-paste.ini
 transport_url = fake://
 dns_domain = example.org.
+global_physnet_mtu = 9000
+notify_nova_on_port_status_changes = false
+notify_nova_on_port_data_changes = false
 [database]
 connection = sqlite:///{folder}/neutron.sqlite
 sqlite_synchronous = false
@@ -55,8 +58,6 @@ user_domain_name = Default
 project_domain_name = Default
 region_name = RegionOne
 service_token_roles_required = true
-# a revoked token shall be noticed at once
-token_cache_time = -1
 """
 
 EXTENSIONS = (
@@ -158,6 +159,7 @@ def make_network(
         provider_physical_network=physnet,
         provider_network_type='vlan',
         provider_segmentation_id=vlan,
+        mtu=1500,
         **more,
     )
     subnet = cloud.network.create_subnet(

@@ -34,10 +34,15 @@ import neutron_schema  # noqa: E402
 import sqlalchemy as sa  # noqa: E402
 import waitress  # noqa: E402
 from oslo_db import exception as db_exception  # noqa: E402
-from oslo_db.sqlalchemy import exc_filters  # noqa: E402
+from oslo_db.sqlalchemy import (  # noqa: E402
+    enginefacade,
+    engines,
+    exc_filters,
+)
 from oslo_messaging._drivers import impl_fake  # noqa: E402
 from oslo_serialization import jsonutils  # noqa: E402
 from sqlalchemy.engine import Engine  # noqa: E402
+from sqlalchemy.orm import Session  # noqa: E402
 
 
 @exc_filters.filters(
@@ -49,14 +54,43 @@ def _locked_is_deadlock(error, match, engine_name, is_disconnect):
 
 
 @sa.event.listens_for(Engine, 'begin')
-def _begin_immediate(connection):
-    # a reader that turns into a writer would be refused at once
-    if (
-        connection.dialect.name == 'sqlite'
-        and 'in_transaction' not in connection.info
-    ):
-        connection.info['in_transaction'] = True
-        connection.exec_driver_sql('BEGIN IMMEDIATE')
+def _leave_begin_to_session(connection):
+    connection.info['in_transaction'] = True  # oslo.db would say BEGIN
+
+
+@sa.event.listens_for(Session, 'after_begin')
+def _begin(session, transaction, connection):
+    if not connection.connection.dbapi_connection.in_transaction:
+        connection.exec_driver_sql(session.info['begin'])
+
+
+def _create_session(self, mode, bind=None):
+    session = _create_plain_session(self, mode, bind)
+    # a writer waits for its turn; SQLite would refuse it at once if it had
+    # read before. A reader never waits: a writer may start one within.
+    writes = mode is enginefacade._WRITER
+    session.info['begin'] = 'BEGIN IMMEDIATE' if writes else 'BEGIN'
+    return session
+
+
+_create_plain_session = enginefacade._TransactionFactory._create_session
+enginefacade._TransactionFactory._create_session = _create_session
+
+
+class _KeptConnections(sa.pool.QueuePool):
+    """Any number of connections, each used again.
+
+    oslo.db opens a connection per transaction where the database is SQLite,
+    and each of them reads the schema of 200 tables first.
+    """
+
+    def __init__(self, creator, **kwargs):
+        super().__init__(creator, **kwargs | {'pool_size': 0})
+
+
+engines.pool = types.SimpleNamespace(
+    **vars(sa.pool) | {'NullPool': _KeptConnections}
+)
 
 
 def _send_as_json(self, target, context, message, *args, **kwargs):
@@ -77,10 +111,16 @@ from neutron.agent import rpc as agent_rpc  # noqa: E402
 from neutron.conf.plugins.ml2.drivers.mech_sriov import (  # noqa: E402
     agent_common,
 )
+from neutron.plugins.ml2 import ovo_rpc  # noqa: E402
 from neutron.plugins.ml2.drivers.agent import config as _  # noqa: E402, F401
 from neutron.plugins.ml2.drivers.mech_sriov.agent import (  # noqa: E402
     sriov_nic_agent,
 )
+
+# objects pushed to agents' caches: only OVS and DHCP agents keep such, and
+# reading every port again for them costs a sixth of each request
+ovo_rpc.OVOServerRpcInterface = lambda: None
+
 from neutron.wsgi.api import application  # noqa: E402
 from neutron_lib.plugins import directory  # noqa: E402
 from oslo_config import cfg  # noqa: E402

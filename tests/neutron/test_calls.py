@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How often Neutron is asked, counted in front of the real one."""
+
+from __future__ import annotations
+
+import uuid
+
+from neutronlab.kuryr import how_to, location
+from neutronlab.lab import Lab
+
+from kuryr_sriov import model
+from kuryr_sriov.drivers.neutron import NeutronVIFDriver
+
+
+def test_warm_pod_with_two_vifs_costs_five_requests(
+    driver: NeutronVIFDriver, lab: Lab, pod: model.Pod
+) -> None:
+    requests = how_to(driver, lab)
+    other = model.Pod('default', 'first', str(uuid.uuid4()), 'node-1')
+    driver.request_vifs(other, requests)
+
+    with lab.proxy.counted() as attach:
+        vifs = driver.request_vifs(pod, requests)
+        for vif in vifs:
+            driver.activate_vif(vif, location(vif))
+    with lab.proxy.counted() as detach:
+        driver.release_vifs(pod)
+
+    ports = [f'/v2.0/ports/{vif.id}' for vif in vifs]
+    assert attach == ['POST /v2.0/ports', *(f'PUT {port}' for port in ports)]
+    assert sorted(detach) == sorted(f'DELETE {port}' for port in ports)
+
+
+def test_first_pod_of_a_process_costs_one_read_more(
+    driver: NeutronVIFDriver, lab: Lab, pod: model.Pod
+) -> None:
+    requests = how_to(driver, lab)
+
+    with lab.proxy.counted() as calls:
+        driver.request_vifs(pod, requests)
+
+    assert calls == ['GET /v2.0/ports', 'POST /v2.0/ports']
+
+
+def test_asked_again_it_asks_nothing(
+    driver: NeutronVIFDriver, lab: Lab, pod: model.Pod
+) -> None:
+    requests = how_to(driver, lab)
+    vifs = driver.request_vifs(pod, requests)
+
+    with lab.proxy.counted() as calls:
+        assert driver.request_vifs(pod, requests) == vifs
+
+    assert calls == []
+
+
+def test_subnets_are_read_once(driver: NeutronVIFDriver, lab: Lab) -> None:
+    with lab.proxy.counted() as calls:
+        for _time in range(3):
+            driver.describe_subnet(lab.net22.subnet)
+
+    assert calls[-2:] == [
+        f'GET /v2.0/subnets/{lab.net22.subnet}',
+        f'GET /v2.0/networks/{lab.net22.id}',
+    ]
+    assert len([call for call in calls if 'net' in call]) == 2
+
+
+def test_release_of_an_unknown_pod_costs_one_read(
+    driver: NeutronVIFDriver, lab: Lab, pod: model.Pod
+) -> None:
+    with lab.proxy.counted() as calls:
+        driver.release_vifs(pod)
+
+    assert calls[-1:] == ['GET /v2.0/ports']
