@@ -131,8 +131,6 @@ class Kernel:
         interface = self._interface('announce', index, netns)
         if not interface.up:
             raise OSError(errno.ENETDOWN, interface.name)
-        self.held: set[str] = set()
-        self.released = threading.Condition(self.lock)
         self.announced.append((interface.mac, address))
 
     def _vf(
@@ -163,8 +161,8 @@ class Kernel:
             for name, value in given.items():
                 self._demand(vf, name, value)
             vf.settings = replace(vf.settings, **given)
-        if settings.mac:
-            self._pin(vf, settings.mac)
+            if 'mac' in given:
+                self._pin(vf, given['mac'])
 
     def _demand(self, vf: hardware.Function, name: str, value: Any) -> None:
         """Refuse what the NIC cannot do, and what no NIC can."""

@@ -122,7 +122,7 @@ class Network:
         if mac:
             if not hardware.is_unicast(mac):
                 raise OSError(errno.EADDRNOTAVAIL, mac)
-            if function:
+            if function and mac != interface.mac:
                 function.change_own_mac(mac)
             interface.mac = mac
         if mtu:
