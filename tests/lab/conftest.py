@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 
 import labnode
@@ -44,7 +45,10 @@ def make_vfs() -> Iterator[Callable[..., list[labnode.VirtualFunction]]]:
 
 @pytest.fixture
 def make_netns() -> Iterator[Callable[[], labnode.Netns]]:
-    """``make_netns()``: a network namespace, deleted after the test."""
+    """``make_netns()``: a network namespace, deleted after the test.
+
+    The test may have deleted it before.
+    """
     made: list[labnode.Netns] = []
     numbers = itertools.count(1)
 
@@ -57,4 +61,5 @@ def make_netns() -> Iterator[Callable[[], labnode.Netns]]:
 
     yield make
     for netns in made:
-        labnode.run('ip', 'netns', 'delete', netns.name)
+        if os.path.exists(netns.path):
+            labnode.run('ip', 'netns', 'delete', netns.name)

@@ -94,6 +94,11 @@ def parser() -> argparse.ArgumentParser:
         usage='%(prog)s [options] [pytest arguments]',
         help='run pytest in the lab',
     )
+    test.add_argument(
+        '--coverage',
+        action='store_true',
+        help='measure coverage; data files .coverage.* among the results',
+    )
     command = actions.add_parser(
         'run',
         parents=[runs],
@@ -124,12 +129,14 @@ def start(
 ) -> int:
     """Boot and run: pytest, a command, or a shell."""
     if options.action == 'test':
-        words = pytest_words(options.python, words)
+        words = pytest_words(options.python, words, options.coverage)
     elif options.action == 'run' and not words:
         raise LabError('no command given', 'python3 -m tools.lab run -- WORDS')
     elif options.action == 'shell' and not sys.stdin.isatty():
         raise LabError('standard input is no terminal', 'use "run -- WORDS"')
-    (options.results / 'junit.xml').unlink(missing_ok=True)
+    for old in ('junit.xml', '.coverage*', '*.log'):
+        for path in options.results.glob(old):
+            path.unlink(missing_ok=True)
     begin = time.monotonic()
     status = boot(
         machine,
@@ -150,11 +157,14 @@ def start(
     return status
 
 
-def pytest_words(interpreter: Path, words: list[str]) -> list[str]:
+def pytest_words(
+    interpreter: Path, words: list[str], coverage: bool
+) -> list[str]:
     """The pytest command; without a path among the words, ``tests/lab``."""
     paths = [w for w in words if (REPOSITORY / w.split('::')[0]).exists()]
     return [
         str(interpreter),
+        *(('-m', 'coverage', 'run') if coverage else ()),
         *('-m', 'pytest', '-o', 'faulthandler_timeout=180'),
         f'--junit-xml={GUEST_RESULTS}/junit.xml',
         *words,
@@ -170,7 +180,7 @@ def environment() -> dict[str, str]:
         if name.startswith(PASSED_ON) or name in PASSED_ON_EXACTLY
     }
     chosen.setdefault('COLUMNS', str(shutil.get_terminal_size().columns))
-    chosen['COVERAGE_FILE'] = f'{GUEST_RESULTS}/.coverage.lab'
+    chosen['COVERAGE_FILE'] = f'{GUEST_RESULTS}/.coverage'
     if not sys.stdout.isatty():
         # the guest's command always writes to a terminal: no colours there
         chosen['TERM'] = 'dumb'

@@ -14,10 +14,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.lab.guest import Guest, Job
+from tools.lab.guest import Guest, Job, NeverStartedError
 from tools.lab.images import TarSize, add_tree
 from tools.lab.prepare import Machine, cache_folder, locked
-from tools.lab.process import need
+from tools.lab.process import need, say
 from tools.lab.recipes import GUEST_SCRIPTS
 from tools.lab.topology import Topology
 
@@ -43,7 +43,13 @@ def boot(machine: Machine, topology: Topology, job: Job) -> int:
         modules = machine.toolbox.root / 'usr/lib/x86_64-linux-gnu/qemu'
         words = qemu_words(machine, topology, job, folder)
         try:
-            return Guest(words, modules, folder, job).wait()
+            guest = Guest(words, modules, folder, job)
+            try:
+                return guest.wait()
+            except NeverStartedError as error:
+                say(f'{error.reason}; trying once more')
+                keep(folder, job.results / 'first-try')
+                return guest.wait()
         finally:
             keep(folder, job.results)
 
@@ -159,6 +165,8 @@ def qemu_words(
         *('console=ttyS0', 'quiet', 'loglevel=4', 'panic=-1', 'nokaslr'),
         *('mitigations=off', 'intel_iommu=on', 'iommu.strict=0'),
         *('random.trust_cpu=on', 'printk.devkmsg=on'),
+        # a busy host delays timer interrupts past what the kernel tolerates
+        *('no_timer_check', 'nowatchdog', 'tsc=nowatchdog'),
         *([] if job.udev else ['nolabudev']),
         *job.kernel_options,
     ]
