@@ -250,18 +250,17 @@ def _connect(conf: Any) -> Any:
         cloud = connection.Connection(
             session=_session(conf), region_name=conf.region_name, **network
         )
-    return cloud.network
+    network = cloud.network
+    assert network.session  # what is not in the catalogue raises here
+    return network
 
 
 def _session(conf: Any) -> Any:
     """keystoneauth's session, from the options of ``[neutron]``."""
     kind = conf.auth_type or ('password' if conf.auth_url else '')
-    if kind not in loading.get_available_plugin_names():
+    if not kind:
         raise exceptions.ConfigurationError(
-            [
-                f"[neutron] auth_type: {kind!r} is none of keystoneauth's "
-                'plugins; set auth_type and its options, or cloud'
-            ]
+            ['[neutron] auth_type: not set; set it and its options, or cloud']
         )
     loader: Any = loading.get_plugin_loader(kind)
     given = {

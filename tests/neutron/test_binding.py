@@ -165,16 +165,20 @@ def test_port_that_somebody_deleted(
 def test_agent_that_died_before_activation(
     driver: NeutronVIFDriver, lab: Lab, pod: model.Pod, admin: Any
 ) -> None:
-    (vif,) = driver.request_vifs(pod, [request(driver, lab.net22)])
-    # only a change of the host makes Neutron bind a bound port again
-    admin.network.update_port(vif.id, binding_host_id='node-unknown')
-
-    with pytest.raises(exceptions.ProviderUnavailable) as caught:
-        driver.activate_vif(vif, location(vif))
-
-    assert 'binding_failed' in str(caught.value)
+    mortal = dataclasses.replace(pod, node='node-dead')
+    lab.neutron.renew_heartbeat('node-dead')
+    (vif,) = driver.request_vifs(mortal, [request(driver, lab.net22)])
+    lab.neutron.forget_heartbeat('node-dead')
+    # Neutron leaves a bound port bound; moved there and back it is not
     admin.network.update_port(vif.id, binding_host_id='node-1')
-    assert driver.activate_vif(vif, location(vif)).vlan == 3501
+    admin.network.update_port(vif.id, binding_host_id='node-dead')
+    place = location(vif, node='node-dead')
+
+    with pytest.raises(exceptions.ProviderUnavailable, match='binding_failed'):
+        driver.activate_vif(vif, place)
+
+    lab.neutron.renew_heartbeat('node-dead')
+    assert driver.activate_vif(vif, place).vlan == 3501
 
 
 def test_waits_for_active_where_asked_to(

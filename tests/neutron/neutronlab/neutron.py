@@ -9,6 +9,7 @@ import pathlib
 import re
 import sqlite3
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from .process import ReservedPort, Server
@@ -130,11 +131,18 @@ class Neutron:
 
         The one of ``node-dead`` reports once after each start.
         """
+        self._set_heartbeat(host, datetime(2020, 1, 1))
+
+    def renew_heartbeat(self, host: str) -> None:
+        """Make the agent of ``host`` look alive for a minute."""
+        self._set_heartbeat(host, datetime.now(UTC))
+
+    def _set_heartbeat(self, host: str, when: datetime) -> None:
         path = self.folder / 'neutron.sqlite'
         with sqlite3.connect(path, timeout=30) as database:
             database.execute(
                 'UPDATE agents SET heartbeat_timestamp = ? WHERE host = ?',
-                ('2020-01-01 00:00:00.000000', host),
+                (f'{when:%Y-%m-%d %H:%M:%S.%f}', host),
             )
         database.close()
 
@@ -153,15 +161,16 @@ def make_network(
     cloud: Any, physnet: str, vlan: int, cidr: str, **more: Any
 ) -> Network:
     """One of the networks of the how-to's first step."""
-    network = cloud.network.create_network(
-        name=f'vlan-sriov-{vlan}',
-        is_shared=True,
-        provider_physical_network=physnet,
-        provider_network_type='vlan',
-        provider_segmentation_id=vlan,
-        mtu=1500,
-        **more,
-    )
+    values = {
+        'name': f'vlan-sriov-{vlan}',
+        'is_shared': True,
+        'provider_physical_network': physnet,
+        'provider_network_type': 'vlan',
+        'provider_segmentation_id': vlan,
+        'mtu': 1500,
+    }
+    wanted = {k: v for k, v in (values | more).items() if v is not None}
+    network = cloud.network.create_network(**wanted)
     subnet = cloud.network.create_subnet(
         network_id=network.id,
         ip_version=4,
