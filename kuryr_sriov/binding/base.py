@@ -71,6 +71,9 @@ class Links(Protocol):
     ) -> None:
         """Change all that is given, moving it to the netns ``to`` first."""
 
+    def remove_altname(self, index: int, name: str) -> bool:
+        """Remove an alternative name; False where it has no such one."""
+
     def vf(self, pf_index: int, vf_index: int) -> model.VfSettings:
         """What the PF holds for its VF."""
 

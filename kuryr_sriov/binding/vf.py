@@ -198,8 +198,10 @@ class VfDriver(base.BindingDriver):
         self._set(device, held, current)
         own = original.mac == original.settings.mac
         self._restore_link(attachment, own and held != original.settings)
-        if not own:
-            self._set(device, original.settings, held)
+        if not own:  # by now the PF may show what the VF has told it
+            shown = self.settings(device)
+            assert shown is not None
+            self._set(device, original.settings, shown)
 
     def drift(self, attachment: model.Attachment) -> list[str]:
         """What the PF holds that is not what the VIF asks for."""
@@ -341,11 +343,16 @@ class VfDriver(base.BindingDriver):
             self.host.links.set(link.index, up=original.up)
 
     def _rename(self, pci: str, link: model.Link, name: str) -> None:
+        links = self.host.links
         try:
-            self.host.links.set(link.index, name=name)
+            links.set(link.index, name=name)
         except exceptions.KernelError as error:
             if error.errno != errno.EEXIST:
                 raise
+            # udev may have made it an alternative name of the very netdev.
+            if links.remove_altname(link.index, name):
+                links.set(link.index, name=name)
+                return
             LOG.warning(
                 '%s stays %s: its name %s is taken', pci, link.name, name
             )

@@ -21,6 +21,7 @@ from typing import Any
 
 from pyroute2.netlink import nlmsg
 from pyroute2.netlink.rtnl import (
+    RTM_DELLINKPROP,
     RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETROUTE,
@@ -135,6 +136,23 @@ class Netlink:
             message['change'] = 0 if up is None else IFF_UP
             message['attrs'] = attributes
             self._request('set', index, message, RTM_SETLINK, ACK, netns)
+
+    def remove_altname(self, index: int, name: str) -> bool:
+        """Remove an alternative name; False where it has no such one."""
+        message = ifinfmsg()
+        message['index'] = index
+        names = {'attrs': [['IFLA_ALT_IFNAME', name]]}
+        message['attrs'] = [['IFLA_PROP_LIST', names]]
+        what = f'{index} of its name {name}'
+        try:
+            self._request(
+                'remove_altname', what, message, RTM_DELLINKPROP, ACK
+            )
+        except exceptions.KernelError as error:
+            if error.errno not in (errno.ENOENT, errno.EINVAL):
+                raise
+            return False
+        return True
 
     def vf(self, pf_index: int, vf_index: int) -> model.VfSettings:
         """What the PF holds for its VF."""

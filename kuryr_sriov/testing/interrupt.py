@@ -9,7 +9,15 @@ from typing import Any
 from kuryr_sriov.binding import base
 
 CHANGES = frozenset(
-    {'bind', 'set', 'set_vf', 'add_address', 'add_route', 'announce'}
+    {
+        'add_address',
+        'add_route',
+        'announce',
+        'bind',
+        'remove_altname',
+        'set',
+        'set_vf',
+    }
 )
 
 

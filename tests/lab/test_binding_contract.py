@@ -6,18 +6,21 @@ The suite is the one that the simulated node runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import labnode
 import pytest
-from labnode import Lab, Netns, VirtualFunction
+from labnode import Lab, VirtualFunction
 
 from kuryr_sriov.binding import base
 from kuryr_sriov.binding.netdevice import NetdeviceDriver
 from kuryr_sriov.binding.userspace import VfioDriver
 from kuryr_sriov.host.node import NodeHost
 from kuryr_sriov.testing.binding import BindingDriverContract
+
+
+NETNS = '/run/netns/contract'
 
 
 class OnHardware(BindingDriverContract):
@@ -38,24 +41,15 @@ class OnHardware(BindingDriverContract):
         return vf.pci
 
     @pytest.fixture
-    def pod(self, make_netns: Callable[[], Netns]) -> Netns:
-        return make_netns()
+    def netns(self) -> Iterator[str]:
+        labnode.run('ip', 'netns', 'add', 'contract')
+        yield NETNS
+        if Path(NETNS).exists():
+            labnode.run('ip', 'netns', 'delete', 'contract')
 
     @pytest.fixture
-    def netns(self, pod: Netns) -> str:  # type: ignore[override]
-        return f'/run/netns/{pod.name}'
-
-    @pytest.fixture
-    def delete_netns(self, pod: Netns) -> Callable[[str], None]:
-        def delete(path: str) -> None:
-            labnode.run('ip', 'netns', 'delete', pod.name)
-            labnode.wait_for(
-                f'{path} to go', lambda: not Path(path).exists()
-            )
-            labnode.run('ip', 'netns', 'add', pod.name)
-            labnode.run('ip', 'netns', 'delete', pod.name)
-
-        return delete
+    def delete_netns(self) -> Callable[[str], None]:
+        return lambda path: labnode.run('ip', 'netns', 'delete', 'contract')
 
     @pytest.fixture
     def driver_override(self) -> Callable[[str], str]:
