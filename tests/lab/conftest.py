@@ -28,19 +28,19 @@ def lab() -> labnode.Lab:
 
 
 @pytest.fixture
-def make_vfs() -> Iterator[Callable[..., list[labnode.VirtualFunction]]]:
-    """``make_vfs(pf, count)``: new VFs, removed after the test."""
-    used: list[labnode.PhysicalFunction] = []
+def make_vfs() -> Callable[..., list[labnode.VirtualFunction]]:
+    """``make_vfs(pf, count)``: the PF's first VFs, as if made anew.
+
+    Without a count: as many as the topology says. There may be more of them
+    than asked for: a test about the number itself says ``pf.make_vfs(n)``.
+    """
 
     def make(
         pf: labnode.PhysicalFunction, count: int | None = None
     ) -> list[labnode.VirtualFunction]:
-        used.append(pf)
-        return pf.make_vfs(count)
+        return pf.lend_vfs(pf.usual_vfs if count is None else count)
 
-    yield make
-    for pf in used:
-        pf.remove_vfs()
+    return make
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 
 DEVICES = Path('/sys/bus/pci/devices')
 DRIVERS = Path('/sys/bus/pci/drivers')
+NO_MAC = '00:00:00:00:00:00'
+VF_DRIVER = 'igbvf'
 T = TypeVar('T')
 
 
@@ -112,16 +114,18 @@ class Device:
         seen = os.path.exists(f'/run/udev/data/n{index}')
         return self.netdev if seen else None
 
+    def unbind(self) -> None:
+        """Take its driver away, if it has one."""
+        if self.driver:
+            # sysfs refuses while a driver is still probing
+            unbind = self.path / 'driver/unbind'
+            wait_for(f'unbind of {self.pci}', unbind.exists)
+            unbind.write_text(self.pci)
+
     def bind(self, driver: str, deadline: float = 30) -> None:
         """Bind it to a driver, whatever it is bound to now."""
         (self.path / 'driver_override').write_text(f'{driver}\n')
-        if self.driver:
-            # sysfs refuses while a driver is still probing
-            wait_for(
-                f'unbind of {self.pci}',
-                (self.path / 'driver/unbind').exists,
-            )
-            (self.path / 'driver/unbind').write_text(self.pci)
+        self.unbind()
         Path('/sys/bus/pci/drivers_probe').write_text(self.pci)
         (self.path / 'driver_override').write_text('\n')
         wait_for(
@@ -149,6 +153,21 @@ class VirtualFunction(Device):
             vf for vf in link[0]['vfinfo_list'] if vf['vf'] == self.index
         )
 
+    def reset(self) -> None:
+        """As if made anew: nothing set by the PF, its driver bound anew.
+
+        Ten times faster than making it, wherever its network device is.
+        """
+        (self.path / 'driver_override').write_text('\n')
+        self.unbind()
+        before = self.info()
+        self.configure('vlan', '0', 'qos', '0')
+        self.configure('spoofchk', 'on', 'trust', 'off', 'rate', '0')
+        if before['address'] != NO_MAC:
+            self.configure('mac', NO_MAC)
+        self.bind(VF_DRIVER)
+        assert self.ifname
+
     def configure(self, *words: str) -> None:
         """``ip link set PF vf N ...``."""
         run('ip', 'link', 'set', self.pf.ifname, 'vf', str(self.index), *words)
@@ -163,13 +182,30 @@ class PhysicalFunction(Device):
         self.wire = wire
         self.usual_vfs = vfs
 
-    def make_vfs(self, count: int | None = None) -> list[VirtualFunction]:
+    def lend_vfs(self, count: int) -> list[VirtualFunction]:
+        """The first VFs, as if made anew; the PF is up.
+
+        Those that are there are reset; if there are too few, or one cannot
+        be reset, all are made anew.
+        """
+        if int((self.path / 'sriov_numvfs').read_text()) < count:
+            return self.make_vfs(count)
+        run('ip', 'link', 'set', self.ifname, 'up', 'mtu', '1500')
+        vfs = [VirtualFunction(self, index) for index in range(count)]
+        try:
+            for vf in vfs:
+                vf.reset()
+        except (OSError, RuntimeError) as error:
+            print(f'{self} made anew: {error}')
+            return self.make_vfs(count)
+        return vfs
+
+    def make_vfs(self, count: int) -> list[VirtualFunction]:
         """VFs made anew, each with its final name; the PF is up."""
-        wanted = self.usual_vfs if count is None else count
         self.remove_vfs()
-        run('ip', 'link', 'set', self.ifname, 'up')
-        (self.path / 'sriov_numvfs').write_text(str(wanted))
-        vfs = [VirtualFunction(self, index) for index in range(wanted)]
+        run('ip', 'link', 'set', self.ifname, 'up', 'mtu', '1500')
+        (self.path / 'sriov_numvfs').write_text(str(count))
+        vfs = [VirtualFunction(self, index) for index in range(count)]
         for vf in vfs:
             assert vf.ifname
         return vfs

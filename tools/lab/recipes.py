@@ -48,7 +48,6 @@ UNUSED_LIBRARIES = (
     'test',
     'idlelib',
     'ensurepip',
-    'config-3.11-x86_64-linux-gnu',
 )
 GUEST_SCRIPTS = Path(__file__).parent / 'guest'
 
@@ -222,7 +221,9 @@ def make_python(target: Path, trees: list[Path], toolbox: Toolbox) -> None:
     def skip(entry: os.DirEntry[str]) -> bool:
         if entry.name in ('site-packages', 'dist-packages'):
             return entry.path not in imported
-        return entry.name in UNUSED_LIBRARIES and not any(
+        unused = entry.name in UNUSED_LIBRARIES
+        unused = unused or entry.name.startswith('config-3')
+        return unused and not any(
             word in entry.path
             for word in ('/site-packages/', '/dist-packages/')
         )
