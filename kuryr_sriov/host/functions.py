@@ -7,6 +7,7 @@ Follows the kernel's ``Documentation/ABI/testing/sysfs-bus-pci`` and
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import re
@@ -63,7 +64,8 @@ class Functions:
         found = []
         for path in sorted((self._bus / 'devices').glob('*')):
             if read(path / 'class', '').startswith(NETWORK_CLASS):
-                found.append(self.device(path.name))
+                with contextlib.suppress(exceptions.DeviceMissing):
+                    found.append(self.device(path.name))
         return found
 
     def vf_counts(self, pci: str) -> tuple[int, int]:
@@ -131,6 +133,7 @@ class Functions:
 
 
 def missing(pci: str) -> exceptions.DeviceMissing:
+    """The error for an address that nothing has."""
     return exceptions.DeviceMissing(
         f'There is no PCI device {pci!r} on this node; see lspci -D, and '
         f'whether sriov_numvfs of its PF has changed'
@@ -138,6 +141,7 @@ def missing(pci: str) -> exceptions.DeviceMissing:
 
 
 def read(path: pathlib.Path, default: str | None = None) -> str:
+    """A file's text, stripped; ``default``, if any, where there is none."""
     try:
         return path.read_text().strip()
     except OSError:
@@ -155,4 +159,5 @@ def target(path: pathlib.Path) -> str:
 
 
 def only_child(path: pathlib.Path) -> str:
+    """Name of the one entry of a folder; empty for none."""
     return min((child.name for child in path.glob('*')), default='')

@@ -27,11 +27,16 @@ def alive(netns: str) -> bool:
 
     ``''`` is the node's own. A plain file, as is left there when the
     namespace is unmounted, is none.
+
+    :raises KernelError: it cannot be told; never taken for "gone", which
+        would take a VF away from a running pod.
     """
     try:
         with opened(netns):
             return True
-    except exceptions.KernelError:
+    except exceptions.KernelError as error:
+        if error.errno != errno.ENOENT:
+            raise
         return False
 
 
@@ -39,12 +44,20 @@ def alive(netns: str) -> bool:
 def opened(netns: str) -> Iterator[int]:
     """A file descriptor of the namespace.
 
-    :raises KernelError: ENOENT: there is none at that path.
+    :raises KernelError: ENOENT: there is none at that path; else: the path
+        cannot be opened.
     """
     try:
         file = os.open(netns or OWN, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _gone(netns, 'no such file') from error
     except OSError as error:
-        raise _gone(netns, os.strerror(error.errno or 0)) from error
+        number = error.errno or errno.EIO
+        raise exceptions.KernelError(
+            f'Cannot open network namespace {netns}: {os.strerror(number)}; '
+            f'run as root, with enough file descriptors',
+            number,
+        ) from error
     try:
         try:
             kind = fcntl.ioctl(file, NS_GET_NSTYPE)
