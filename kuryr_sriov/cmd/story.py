@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,17 +31,24 @@ def changes(
     ]
 
 
-def _different(before: Any, after: Any) -> Iterator[str]:
+def _different(before: Any, after: Any, whose: str = '') -> Iterator[str]:
     for field in dataclasses.fields(before):
         old, new = getattr(before, field.name), getattr(after, field.name)
         if old == new:
             continue
         if dataclasses.is_dataclass(old) and dataclasses.is_dataclass(new):
-            yield from _different(old, new)
-        elif dataclasses.is_dataclass(old) or dataclasses.is_dataclass(new):
-            yield f'{field.name} {"appeared" if new else "gone"}'
-        else:
-            yield f'{field.name} {old or "none"} -> {new or "none"}'
+            yield from _different(old, new, f'{_OWNERS[field.name]} ')
+        elif field.name in _OWNERS:
+            yield f'{_OWNERS[field.name]} {"appeared" if new else "gone"}'
+        elif field.name != 'pinned':  # the PF's MAC says as much
+            yield f'{whose}{field.name} {_value(old)} -> {_value(new)}'
+
+
+_OWNERS = {'link': 'netdev', 'settings': 'PF'}
+
+
+def _value(value: object) -> object:
+    return 'none' if value in ('', (), None) else value
 
 
 def lines(report: Mapping[str, Any]) -> Iterator[str]:
@@ -61,15 +69,18 @@ def _requested(report: Mapping[str, Any]) -> Iterator[str]:
     for vif in report['promised']:
         yield (
             f'  {vif["ifname"]}  {vif["mac"]}  {", ".join(vif["addresses"])}'
-            f'  VLAN {vif["vlan"]}  MTU {vif["mtu"]}  {vif["resource"]}'
+            f'  VLAN {vif["vlan"]}  MTU {vif["mtu"]}'
         )
+        yield f'        on {vif["physnet"]}, a VF of {vif["resource"]}'
 
 
 def _killed(left: Mapping[str, Any]) -> Iterator[str]:
     after = f', {left["changes"]} changes later' if left['changes'] else ''
     yield from _title(f'Killed (SIGKILL) at {left["step"]}{after}')
     for change in left['changed'] or ['the node had not been changed yet']:
-        yield f'  {change}'
+        yield from textwrap.wrap(
+            change, 78, initial_indent='  ', subsequent_indent='    '
+        )
     for record in left['on_record']:
         yield f'  on record: {record["interface"]} on {record["pci"]}'
     if not left['on_record']:
@@ -98,8 +109,28 @@ def _bound(report: Mapping[str, Any]) -> Iterator[str]:
         ('device-info', report['device_info']),
     ):
         yield from _title(title)
-        text = json.dumps(value, indent=2)
-        yield from (f'  {line}' for line in text.splitlines())
+        yield from (f'  {line}' for line in pretty(value))
+
+
+def pretty(value: Any, width: int = 70) -> Iterator[str]:
+    """JSON that keeps together what fits into one line."""
+    line = json.dumps(value)
+    if len(line) <= width or not isinstance(value, dict | list):
+        yield line
+        return
+    items = (
+        [(f'{json.dumps(key)}: ', item) for key, item in value.items()]
+        if isinstance(value, dict)
+        else [('', item) for item in value]
+    )
+    opening, closing = '{}' if isinstance(value, dict) else '[]'
+    yield opening
+    for number, (key, item) in enumerate(items, 1):
+        first, *others = pretty(item, width - 2 - len(key))
+        *others, last = [f'  {key}{first}', *(f'  {line}' for line in others)]
+        yield from others
+        yield last + (',' if number < len(items) else '')
+    yield closing
 
 
 def _given_back(given_back: Mapping[str, bool]) -> Iterator[str]:
