@@ -133,7 +133,10 @@ def test_what_passes_is_tried_again(node, pci, file, number):
 
 
 @pytest.mark.parametrize('file', ['unbind', 'bind'])
-def test_what_does_not_pass_ends_at_the_deadline(node, pci, file):
+def test_what_does_not_pass_ends_at_the_deadline(
+    node, pci, file, monkeypatch
+):
+    monkeypatch.setattr(sysfs_module, 'GIVE_BACK', 0.02)
     node.fail(file, errno.EBUSY, times=10_000, pci=VF)
     with pytest.raises(exceptions.DeviceBusy) as caught:
         pci.bind(VF, 'vfio-pci', 0.02)
