@@ -126,7 +126,7 @@ def test_a_busy_kernel_is_asked_again(monkeypatch):
 def test_a_kernel_that_stays_busy_is_an_error_with_the_reason(monkeypatch):
     monkeypatch.setattr(rtnetlink, 'exchange', busy(10_000))
     channel = rtnetlink.Channel(busy_timeout=0.01)
-    with pytest.raises(exceptions.DeviceBusy, match=r'set of 5.*resource busy'):
+    with pytest.raises(exceptions.DeviceBusy, match=r'of 5.*resource busy'):
         channel.request('set', 'set of 5', b'', '')
 
 
