@@ -96,7 +96,7 @@ def pack_project(job: Job, folder: Path) -> None:
     )
     # What does not compile is for the command to complain about.
     subprocess.run(
-        [job.interpreter, '-Im', 'compileall', '-qq', '-j0', copy],
+        [job.interpreter, '-Im', 'compileall', '-qq', copy],
         stdout=subprocess.DEVNULL,
         check=False,
     )
