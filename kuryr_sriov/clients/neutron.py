@@ -51,6 +51,11 @@ _ROLES = (
     '"admin" alone does not have it'
 )
 
+_SECURITY = (
+    "only the network's owner or an administrator may say whether a port "
+    'has port security: set it on the network instead of in [neutron]'
+)
+
 
 class NeutronRefused(exceptions.ProviderRefused):
     """Neutron says no.
@@ -296,7 +301,8 @@ def _refusal(answer: Any) -> exceptions.KuryrSriovError:
     if status == 412:
         return exceptions.ProviderUnavailable(message)
     if status == 403:
-        message += f'; {_ROLES}'
+        security = 'port_security_enabled' in text
+        message += f'; {_SECURITY if security else _ROLES}'
     return NeutronRefused(message, kind, status)
 
 

@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from neutronlab.kuryr import make_driver
+from neutronlab.kuryr import MakeDriver, make_driver
 from neutronlab.lab import Lab
 from neutronlab.process import wait_for
 
 from kuryr_sriov import model
 from kuryr_sriov.drivers.neutron import NeutronVIFDriver
-
-MakeDriver = Callable[..., NeutronVIFDriver]
 
 
 def pytest_configure(config: pytest.Config) -> None:

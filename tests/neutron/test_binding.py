@@ -8,8 +8,7 @@ import uuid
 from typing import Any
 
 import pytest
-from conftest import MakeDriver
-from neutronlab.kuryr import how_to, location, request
+from neutronlab.kuryr import MakeDriver, how_to, location, request
 from neutronlab.lab import Lab
 from neutronlab.neutron import make_network
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import MakeDriver
-from neutronlab.kuryr import how_to, location, request
+from neutronlab.kuryr import MakeDriver, how_to, location, request
 from neutronlab.lab import REGION, Lab
 
 from kuryr_sriov import exceptions, model

@@ -12,9 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import MakeDriver
 from neutronlab.faults import Exchange, Hold, Rule
-from neutronlab.kuryr import how_to, location, request
+from neutronlab.kuryr import MakeDriver, how_to, location, request
 from neutronlab.lab import Lab
 
 from kuryr_sriov import exceptions, model

@@ -7,10 +7,9 @@ import pathlib
 from typing import Any
 
 import pytest
-from conftest import MakeDriver
 from neutronlab.child import live_a_life
 from neutronlab.faults import Exchange, Hold
-from neutronlab.kuryr import how_to, location, write_conf
+from neutronlab.kuryr import MakeDriver, how_to, location, write_conf
 from neutronlab.lab import Lab
 
 from kuryr_sriov import model

@@ -7,8 +7,7 @@ import dataclasses
 import uuid
 from typing import Any
 
-from conftest import MakeDriver
-from neutronlab.kuryr import how_to, location, request
+from neutronlab.kuryr import MakeDriver, how_to, location, request
 from neutronlab.lab import Lab
 
 from kuryr_sriov import model

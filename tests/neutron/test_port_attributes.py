@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import MakeDriver
-from neutronlab.kuryr import location, request
+from neutronlab.kuryr import MakeDriver, location, request
 from neutronlab.lab import Lab
 from neutronlab.neutron import EXTENSIONS, Network, make_network
 

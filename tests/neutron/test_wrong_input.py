@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import MakeDriver
-from neutronlab.kuryr import how_to, location, request
+from neutronlab.kuryr import MakeDriver, how_to, location, request
 from neutronlab.lab import Lab
 from neutronlab.neutron import make_network
 
@@ -118,6 +117,19 @@ def test_network_without_physnet(
         f'subnet {subnet.id}: its network {tunnel.id} is of type vxlan and '
         'on no physical network; SR-IOV needs a flat or VLAN provider network'
     )
+
+
+def test_port_security_of_a_shared_network(
+    make: MakeDriver, lab: Lab, pod: model.Pod, admin: Any
+) -> None:
+    driver = make(port_security_enabled='false')
+
+    with pytest.raises(NeutronRefused) as caught:
+        driver.request_vifs(pod, how_to(driver, lab))
+
+    assert caught.value.type == 'PolicyNotAuthorized'
+    assert 'set it on the network' in str(caught.value)
+    assert list(admin.network.ports()) == []
 
 
 @pytest.fixture

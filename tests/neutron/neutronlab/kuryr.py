@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from kuryr_sriov import config, model
@@ -14,6 +15,9 @@ from .lab import PROXIED, Lab
 from .neutron import Network
 
 CLUSTER = 'blue'
+
+MakeDriver = Callable[..., NeutronVIFDriver]
+"""Takes options of ``[neutron]``, ``user`` and ``region``."""
 
 
 def write_conf(

@@ -8,11 +8,13 @@ import os
 import pathlib
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from .process import ReservedPort, Server
+from .process import ReservedPort, Server, wait_for
 
 CONFIGURATION = """\
 [DEFAULT]
@@ -108,6 +110,24 @@ class Neutron:
             folder / 'neutron.log',
             f'{self.url}/',
         )
+
+    @contextmanager
+    def second_worker(self) -> Iterator[None]:
+        """Serve the same port by a second process, on the other core."""
+        worker = Server(
+            'second neutron',
+            self.server.command[:4],
+            self.server.env,
+            self.folder / 'worker.log',
+            self.server.ready,
+        )
+        worker.launch()
+        try:
+            mark = self.folder / f'listening-{worker.pid}'
+            wait_for(mark.exists, 60, 'the second worker')
+            yield
+        finally:
+            worker.stop()
 
     def configure(self, extensions: tuple[str, ...]) -> None:
         """Write neutron.conf; counts from the next start."""

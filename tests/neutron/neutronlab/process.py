@@ -56,6 +56,11 @@ class Server:
         self.ready = ready
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def launch(self) -> None:
         """Start the process; `wait_ready` says when it answers."""
         with open(self.log, 'ab') as log:

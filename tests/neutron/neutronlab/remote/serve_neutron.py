@@ -6,7 +6,9 @@ per HOST share this process, joined by oslo.messaging's in-memory transport.
 
 The agents are Neutron's own but for their view of the kernel: the VFs that
 are in use on each host are read from FOLDER/vfs.json, which tests replace
-by renaming: ``{"node-1": [{"mac": ..., "pci_slot": ...}]}``.
+by renaming: ``{"node-1": [{"mac": ..., "pci_slot": ...}]}``. A second
+process without agents may share FOLDER and PORT, to use another core; the
+agents do not hear of what it does until they look by themselves.
 """
 
 import collections
@@ -216,6 +218,7 @@ def main():
     listener.bind(('127.0.0.1', PORT))
     server = waitress.create_server(application, sockets=[listener], threads=8)
     threading.Thread(target=server.run, daemon=True).start()
+    (FOLDER / f'listening-{os.getpid()}').touch()
 
     agent_common.register_agent_sriov_nic_opts()
     set_handler = signal.signal

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a pod with two VIFs costs in requests to a real Neutron.
+
+Prints them beside those that kuryr-kubernetes 6 makes for the same pod: it
+is not run; its requests are repeated against the same server, in its order.
+Times are of this machine and one client, and shown as a ratio.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+ROOT = pathlib.Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / 'tests' / 'neutron')]
+
+from neutronlab.kuryr import how_to, location, make_driver  # noqa: E402
+from neutronlab.lab import Lab  # noqa: E402
+
+from kuryr_sriov import model  # noqa: E402
+
+PODS = 10
+
+
+def kuryr_kubernetes(lab: Lab) -> Callable[[], None]:
+    """The requests of kuryr-kubernetes 6 for a pod with two VIFs.
+
+    Its subnet cache is taken as warm for the port's subnet, as it is by
+    default; the network's physnet it reads for every VIF.
+    """
+    cloud = lab.keystone.connect(
+        'kuryr', 'k8s', network_endpoint_override=f'{lab.proxy.url}/v2.0'
+    ).network
+    nets = (lab.net22, lab.net23)
+
+    def live() -> None:
+        uid = str(uuid.uuid4())
+        made = []
+        for number, net in enumerate(nets):
+            cloud.get_subnet(net.subnet)
+            cloud.get_network(net.id)
+            port = cloud.create_port(
+                name=f'pod-{number}',
+                network_id=net.id,
+                fixed_ips=[{'subnet_id': net.subnet}],
+                device_id=uid,
+                device_owner='compute:kuryr:sriov',
+                binding_vnic_type='direct',
+                binding_host_id='node-1',
+                is_admin_state_up=True,
+            )
+            cloud.set_tags(port, ['kuryr'])
+            made.append((port, net))
+        for number, (port, net) in enumerate(made):
+            profile = {
+                'pci_slot': f'0000:02:00.{number}',
+                'pci_vendor_info': '8086:10ca',
+                'physical_network': net.physnet,
+            }
+            cloud.update_port(port.id, binding_profile=profile)
+        for port, _net in made:
+            cloud.delete_port(port.id)
+
+    return live
+
+
+def kuryr_sriov(lab: Lab, folder: pathlib.Path) -> Callable[[], None]:
+    """The same by this library, through its driver."""
+    driver = make_driver(lab, folder / 'kuryr.conf', resource_tags='kuryr')
+    requests = how_to(driver, lab)
+
+    def live() -> None:
+        pod = model.Pod('default', 'pod', str(uuid.uuid4()), 'node-1')
+        for vif in driver.request_vifs(pod, requests):
+            driver.activate_vif(vif, location(vif))
+        driver.release_vifs(pod)
+
+    return live
+
+
+def measure(lab: Lab, live: Callable[[], None]) -> tuple[list[str], float]:
+    """Requests of one pod, by method, and seconds per pod; caches warm."""
+    live()
+    with lab.proxy.counted() as calls:
+        live()
+    start = time.perf_counter()
+    for _pod in range(PODS):
+        live()
+    return calls, (time.perf_counter() - start) / PODS
+
+
+def kinds(calls: list[str]) -> dict[str, int]:
+    """How many requests of each kind."""
+    found = dict.fromkeys(
+        ('reads', 'creates', 'tags', 'updates', 'deletes'), 0
+    )
+    for call in calls:
+        method, path = call.split()
+        kind = {'GET': 'reads', 'POST': 'creates', 'DELETE': 'deletes'}.get(
+            method, 'tags' if path.endswith('/tags') else 'updates'
+        )
+        found[kind] += 1
+    return found
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        with Lab(folder) as lab:
+            rows: dict[str, Any] = {
+                'kuryr-kubernetes 6': measure(lab, kuryr_kubernetes(lab)),
+                'kuryr-sriov': measure(lab, kuryr_sriov(lab, folder)),
+            }
+    print('requests to Neutron for a pod with two VIFs, attach and detach')
+    for label, (calls, _seconds) in rows.items():
+        counts = kinds(calls)
+        parts = ', '.join(f'{n} {kind}' for kind, n in counts.items() if n)
+        print(f'{label:20} {len(calls):3}   {parts}')
+    (old, slow), (new, fast) = rows.values()
+    print(f'requests {len(new) / len(old):.2f}x, time {fast / slow:.2f}x')
+    return 0 if len(new) == 5 else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
