@@ -32,6 +32,7 @@ from kuryr_sriov.testing.simulation.hardware import (
     NO_MAC,
     UNTOUCHED,
     Function,
+    Interface,
     Nic,
     Pf,
     Vf,
@@ -136,7 +137,9 @@ class SimulatedNode:
         return server.address
 
     def close(self) -> None:
-        """Serve no longer."""
+        """Serve no longer; nothing changes by itself any more."""
+        with self._kernel.lock:
+            self._kernel.bus.stop()
         while self._servers:
             self._servers.pop().close()
 
@@ -212,10 +215,18 @@ class SimulatedNode:
     def rename(self, pci: str, ifname: str) -> None:
         """What udev, or a pod, does to an interface."""
         with self._kernel.lock:
-            interface = self._kernel.bus.functions[pci].interface
-            if interface is None:
-                raise ValueError(f'{pci} has no interface')
-            self._kernel.net.rename(interface, ifname)
+            self._kernel.net.rename(self._interface(pci), ifname)
+
+    def add_altname(self, pci: str, name: str) -> None:
+        """What udev also does to an interface."""
+        with self._kernel.lock:
+            self._kernel.net.add_altname(self._interface(pci), name)
+
+    def _interface(self, pci: str) -> Interface:
+        interface = self._kernel.bus.functions[pci].interface
+        if interface is None:
+            raise ValueError(f'{pci} has no interface')
+        return interface
 
     def recreate_vfs(self, pf: str, number: int | None = None) -> None:
         """``sriov_numvfs`` goes to 0 and back, or to ``number``."""

@@ -84,6 +84,14 @@ class NetworkNamespaces:
 
             yield receive
 
+    def take_home(self, path, ifname):
+        """Move it to the node's own netns; its index there.
+
+        It goes away with the netns of its peer.
+        """
+        self.ip('-n', self.name(path), 'link', 'set', ifname, 'netns', '1')
+        return socket.if_nametoindex(ifname)
+
     def delete(self, path):
         self._made.remove(path)
         self.ip('netns', 'delete', self.name(path))

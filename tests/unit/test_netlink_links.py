@@ -240,6 +240,21 @@ def test_a_neighbour_learns_the_address_from_it(links, veth, netnses):
     assert f'2001:db8::7 dev vb lladdr {MAC}' in known
 
 
+def test_an_alternative_name_is_removed(links, netnses):
+    here, _, _ = netnses.veth('ka0', 'vb')
+    index = netnses.take_home(here, 'ka0')
+    netnses.ip('link', 'property', 'add', 'dev', 'ka0', 'altname', 'ka1')
+    with pytest.raises(exceptions.KernelError) as caught:
+        links.set(index, name='ka1')
+    assert caught.value.errno == errno.EEXIST
+    assert links.remove_altname(index, 'ka1')
+    assert not links.remove_altname(index, 'ka1')
+    assert not links.remove_altname(index, 'ka0')
+    with pytest.raises(exceptions.KernelError) as caught:
+        links.remove_altname(99_999, 'ka1')
+    assert caught.value.errno == errno.ENODEV
+
+
 def test_a_pf_without_vfs_has_none(links, veth):
     with pytest.raises(exceptions.KernelError, match='has no VF 0') as caught:
         links.vf(1, 0)

@@ -156,6 +156,7 @@ class Interface:
     mtu: int = 1500
     up: bool = False
     alias: str = ''
+    altnames: set[str] = field(default_factory=set)
     pci: str = ''
     addresses: list[str] = field(default_factory=list)
     routes: list[model.Route] = field(default_factory=list)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import errno
 import os
 import pathlib
 import pickle
@@ -14,7 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kuryr_sriov import model
+from kuryr_sriov import exceptions, model
 from kuryr_sriov.host import rtnetlink, sysfs, wait
 
 Call = Callable[..., Any]
@@ -63,9 +65,38 @@ class SimulatedLinks:
         answer: model.Link = self._request('get', index, netns)
         return answer
 
-    def set(self, index: int, netns: str = '', **settings: Any) -> None:
+    def set(
+        self,
+        index: int,
+        netns: str = '',
+        *,
+        to: str | None = None,
+        name: str = '',
+        mac: str = '',
+        mtu: int = 0,
+        alias: str | None = None,
+        up: bool | None = None,
+    ) -> None:
         self._change('set')
-        self._request('set', index, netns, **settings)
+        self._request(
+            *('set', index, netns),
+            to=to,
+            name=name,
+            mac=mac,
+            mtu=mtu,
+            alias=alias,
+            up=up,
+        )
+
+    def remove_altname(self, index: int, name: str) -> bool:
+        self._change('remove_altname')
+        try:
+            self._request('remove_altname', index, name)
+        except exceptions.KernelError as error:
+            if error.errno not in (errno.ENOENT, errno.EINVAL):
+                raise
+            return False
+        return True
 
     def vf(self, pf_index: int, vf_index: int) -> model.VfSettings:
         answer: model.VfSettings = self._request('vf', pf_index, vf_index)
@@ -167,6 +198,7 @@ class Server(socketserver.ThreadingUnixStreamServer):
     """
 
     daemon_threads = True
+    request_queue_size = 64
 
     def __init__(self, call: Call) -> None:
         self.call = call
@@ -189,13 +221,15 @@ class _Handler(socketserver.StreamRequestHandler):
     server: Server
 
     def handle(self) -> None:
-        try:
+        # A client may be killed at any point of this.
+        with contextlib.suppress(
+            EOFError, pickle.UnpicklingError, BrokenPipeError
+        ):
             arguments, named = pickle.load(self.rfile)
-        except EOFError:  # the client was killed
-            return
-        answer, error = None, None
+            pickle.dump(self._call(arguments, named), self.wfile)
+
+    def _call(self, arguments: Any, named: Any) -> tuple[Any, Any]:
         try:
-            answer = self.server.call(*arguments, **named)
-        except OSError as raised:
-            error = raised
-        pickle.dump((answer, error), self.wfile)
+            return self.server.call(*arguments, **named), None
+        except Exception as error:  # is raised in the process that asked
+            return None, error

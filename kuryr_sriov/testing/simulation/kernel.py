@@ -113,6 +113,10 @@ class Kernel:
         function = self.bus.functions.get(interface.pci)
         self.net.set(index, netns, function, **settings)
 
+    def do_remove_altname(self, index: int, name: str) -> None:
+        interface = self._interface('remove_altname', index, '')
+        self.net.remove_altname(interface, name)
+
     def do_addresses(self, index: int, netns: str) -> Sequence[str]:
         return tuple(self._interface('addresses', index, netns).addresses)
 

@@ -46,6 +46,7 @@ class Network:
         for interface in list(self._links(netns).values()):
             if interface.pci:
                 fallback = f'dev{interface.index}'
+                interface.altnames -= self._names('')
                 self._move(interface, '', fallback)
         del self._namespaces[netns]
 
@@ -54,8 +55,12 @@ class Network:
             raise OSError(errno.ENOENT, netns)
         return self._namespaces[netns]
 
+    def _names(self, netns: str) -> set[str]:
+        links = self._links(netns).values()
+        return {n for link in links for n in (link.name, *link.altnames)}
+
     def _taken(self, netns: str, name: str) -> bool:
-        return any(i.name == name for i in self._links(netns).values())
+        return name in self._names(netns)
 
     def create(
         self, pci: str, mac: str, max_mtu: int, name: str = ''
@@ -148,6 +153,8 @@ class Network:
             name = fallback
             if not name or self._taken(netns, name):
                 raise OSError(errno.EEXIST, name or interface.name)
+        if interface.altnames & self._names(netns):
+            raise OSError(errno.EEXIST, interface.name)
         del self._links(interface.netns)[interface.index]
         if not interface.netns:
             self._files.hide(interface, gone=False)
@@ -175,6 +182,19 @@ class Network:
         if not interface.netns:
             self._files.rename(interface, name)
         interface.name = name
+
+    def add_altname(self, interface: hardware.Interface, name: str) -> None:
+        if self._taken(interface.netns, name):
+            raise OSError(errno.EEXIST, name)
+        interface.altnames.add(name)
+
+    def remove_altname(self, interface: hardware.Interface, name: str) -> None:
+        """As rtnl_alt_ifname."""
+        if not self._taken(interface.netns, name):
+            raise OSError(errno.ENOENT, name)
+        if name not in interface.altnames:
+            raise OSError(errno.EINVAL, name)
+        interface.altnames.remove(name)
 
     def _set_up(self, interface: hardware.Interface, up: bool) -> None:
         if interface.up and not up:

@@ -63,11 +63,15 @@ class Bus:
 
     def clear(self) -> None:
         """Power off."""
-        for function in self.functions.values():
-            function.bound += 1
+        self.stop()
         self.functions.clear()
         self._reserved.clear()
         self.drivers.clear()
+
+    def stop(self) -> None:
+        """No netdev comes late any more."""
+        for function in self.functions.values():
+            function.bound += 1
 
     def write(self, path: pathlib.PurePath, text: str) -> None:
         """A write to the file at ``path``, relative to the node's root."""
