@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -32,11 +33,12 @@ from kuryr_sriov.testing.node import Pf
 
 SETTINGS = settings(
     max_examples=25,
-    stateful_step_count=30,
+    stateful_step_count=40,
     deadline=None,
     derandomize=True,
     database=None,
     print_blob=False,
+    report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )
 
@@ -68,9 +70,12 @@ MEMORY = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
 WHICH = st.integers(0, 11)
 KILL, FAIL = 'kill', 'fail'
 TROUBLE = st.none() | st.tuples(
-    st.sampled_from([KILL, FAIL]), st.integers(0, 30)
+    st.sampled_from([KILL, FAIL]), st.integers(0, 25)
 )
 DIED = object()
+EXPECTED = exceptions.DeviceBusy, exceptions.ProviderExhausted
+VFS = 2
+POOL = 6  # addresses of a /29
 
 
 class Trouble:
@@ -122,6 +127,7 @@ class Machine(RuleBasedStateMachine):
     :ivar attached: the key of what is attached, by the VF's PCI address.
     :ivar meddled: VFs that are not as they were attached.
     :ivar orphans: uids of pods that the controller has not seen go.
+    :ivar broken: container ids whose last ADD was killed.
     :ivar ended: sandboxes for which a late DEL may come.
     """
 
@@ -141,11 +147,15 @@ class Machine(RuleBasedStateMachine):
         self.orphans = set()
         self.attached = {}
         self.meddled = set()
+        self.broken = set()
         self.ended = []
         self.start()
         file = str(world.path / 'kuryr.conf')
         self.controller = Controller(
-            config.load(files=[file]), self.nad, self.publish
+            config.load(files=[file]),
+            self.nad,
+            self.publish,
+            observe=self.trouble.step,
         )
 
     def teardown(self):
@@ -183,7 +193,7 @@ class Machine(RuleBasedStateMachine):
             self.start()
             return DIED
         except exceptions.KuryrSriovError as error:
-            if not trouble and not isinstance(error, exceptions.DeviceBusy):
+            if not trouble and not isinstance(error, EXPECTED):
                 raise
             return error
         finally:
@@ -211,34 +221,47 @@ class Machine(RuleBasedStateMachine):
 
     # Rules.
 
-    @rule(pfs=st.sampled_from([(0,), (1,), (0, 1), (1, 1)]), trouble=TROUBLE)
-    def schedule(self, pfs, trouble):
+    @initialize()
+    def some_run_already(self):
+        for pfs in ((0, 1), (1,)):
+            self.schedule(pfs, None, runs=True)
+
+    @rule(
+        pfs=st.sampled_from([(0,), (1,), (0, 1), (1, 1)]),
+        trouble=TROUBLE,
+        runs=st.booleans(),
+    )
+    def schedule(self, pfs, trouble, runs):
         """A pod gets VFs by the kubelet and VIFs by the controller."""
         used = {device for pod in self.pods for device in pod.devices}
-        free = [[self.world.vf(pf, i) for i in range(2)] for pf in (0, 1)]
         devices = []
         for pf in pfs:
-            left = [d for d in free[pf] if d not in (*used, *devices)]
-            if not left:
+            vfs = (self.world.vf(pf, index) for index in range(VFS))
+            free = [vf for vf in vfs if vf not in (*used, *devices)]
+            if not free:
                 return
-            devices.append(left[-1])
+            devices.append(free[-1])
         number = next(self.numbers)
-        self.pods.append(Scheduled(number, body(number, pfs), devices))
-        pod = self.pods[-1]
-        try:
-            vifs = self.controller.request(pod.body)
-        except exceptions.ProviderExhausted:
+        pod = Scheduled(number, body(number, pfs), devices)
+        self.pods.append(pod)
+        first = self.act(trouble, self.controller.request, pod.body)
+        again = self.act(None, self.controller.request, pod.body)
+        assert first in (DIED, again) or type(first) is type(again)
+        if isinstance(again, exceptions.ProviderExhausted):
             assert self.orphans
-            assert pod.vifs == ()
             self.pods.remove(pod)
             return
-        assert vifs == pod.vifs == self.controller.request(pod.body)
+        assert pod.vifs == again
+        if runs:
+            self.add_to(pod, None)
 
     @precondition(lambda self: self.pods)
-    @rule(which=WHICH, trouble=TROUBLE)
-    def add(self, which, trouble):
+    @rule(which=WHICH, trouble=TROUBLE, one_by_one=st.booleans())
+    def add(self, which, trouble, one_by_one):
         """ADD, also a repeated one, or in a new sandbox."""
-        pod = self.pick(which)
+        self.add_to(self.pick(which), trouble, one_by_one)
+
+    def add_to(self, pod, trouble, one_by_one=False):
         if pod.sandbox and not self.alive(pod.sandbox):
             self.end(pod)
         if not pod.sandbox:
@@ -249,12 +272,22 @@ class Machine(RuleBasedStateMachine):
         container_id = pod.sandbox.container_id
         fresh = not self.node.ledger.of(container_id)
         busy = any(map(self.is_busy, pod.devices))
-        outcome = self.act(trouble, self.node.attach, pod.sandbox, pod.vifs)
         self.give_up(container_id)
-        if isinstance(outcome, tuple):
+        parts = [[vif] for vif in pod.vifs] if one_by_one else [pod.vifs]
+        attached = []
+        for vifs in parts:
+            outcome = self.act(trouble, self.node.attach, pod.sandbox, vifs)
+            if not isinstance(outcome, tuple):
+                break
+            attached += outcome
+        else:
             assert not busy
-            self.has_attached(pod, outcome)
-        elif outcome is not DIED and fresh:
+            self.broken.discard(container_id)
+            self.has_attached(pod, attached)
+            return
+        if outcome is DIED:
+            self.broken.add(container_id)
+        elif fresh and not one_by_one:
             assert self.node.ledger.of(container_id) == ()
 
     def is_busy(self, device):
@@ -271,13 +304,13 @@ class Machine(RuleBasedStateMachine):
             )
         )
 
-    def has_attached(self, pod, outcome):
-        assert len(outcome) == len(pod.vifs)
-        for attached in outcome:
-            pci = attached.location.pci_slot
+    def has_attached(self, pod, attached):
+        assert [each.vif for each in attached] == list(pod.vifs)
+        for each in attached:
+            pci = each.location.pci_slot
             assert pci in {device.pci for device in pod.devices}
             assert pci not in self.attached
-            key = pod.sandbox.container_id, attached.vif.ifname
+            key = pod.sandbox.container_id, each.vif.ifname
             self.attached[pci] = key
             self.meddled.discard(pci)
 
@@ -314,7 +347,7 @@ class Machine(RuleBasedStateMachine):
     @rule(which=WHICH, trouble=TROUBLE)
     def late_del(self, which, trouble):
         """Of a sandbox that is no more."""
-        sandbox = self.ended[which % len(self.ended)]
+        sandbox = self.ended.pop(which % len(self.ended))
         self.delete_sandbox(sandbox, trouble)
 
     @precondition(lambda self: self.pods)
@@ -322,14 +355,17 @@ class Machine(RuleBasedStateMachine):
     def restart_sandbox(self, which, leaks):
         self.end(self.pick(which), leaks)
 
+    @precondition(lambda self: self.node.ledger.all())
     @rule(trouble=TROUBLE)
     def reconcile(self, trouble):
         if isinstance(self.act(trouble, self.node.reconcile), list):
             for record in self.node.ledger.all():
                 assert record.done
+                assert record.sandbox.container_id not in self.broken
                 assert self.alive(record.sandbox)
                 assert record.boot_id == self.world.node.host.boot_id()
 
+    @precondition(lambda self: self.node.ledger.all())
     @rule(trouble=TROUBLE)
     def collect_garbage(self, trouble):
         valid = set(self.attached.values())
@@ -337,11 +373,13 @@ class Machine(RuleBasedStateMachine):
         if isinstance(outcome, list):
             assert {r.key for r in self.node.ledger.all()} == valid
 
+    @precondition(lambda self: self.orphans)
     @rule()
     def collect_orphans(self):
         self.controller.collect_orphans({pod.uid for pod in self.pods})
         self.orphans.clear()
 
+    @precondition(lambda self: self.node.ledger.all())
     @rule()
     def reboot(self):
         for pod in self.pods:
@@ -386,7 +424,6 @@ class Machine(RuleBasedStateMachine):
             links.set(index, netns, mtu=1300, alias='mine', up=True)
         self.meddled.add(pci)
 
-    @rule()
     def everything_goes(self):
         """In the end all is as it was in the beginning."""
         for pod in list(self.pods):
@@ -400,6 +437,15 @@ class Machine(RuleBasedStateMachine):
         assert self.world.node.state() == self.first
         assert self.node.ledger.all() == ()
         assert list(self.controller.vifs.list_vifs()) == []
+        self.every_address_can_be_had_again()
+
+    def every_address_can_be_had_again(self):
+        pod = Scheduled(0, body(0, [0] * POOL + [1] * POOL), [])
+        self.pods.append(pod)
+        self.controller.request(pod.body)
+        assert len({vif.addresses for vif in pod.vifs}) == 2 * POOL
+        self.controller.release(pod.body)
+        self.pods.remove(pod)
 
     # What must hold at any time.
 
@@ -458,8 +504,8 @@ def body(number, pfs):
 @pytest.mark.parametrize('nic', ['igb', 'i40e'])
 def test_nothing_is_lost_shared_or_left_changed(world, nic):
     pfs = [
-        Pf('0000:02:00.0', 'ens6', vfs=2, driver=nic),
-        Pf('0000:02:00.1', 'ens8', vfs=2, driver=nic),
+        Pf('0000:02:00.0', 'ens6', vfs=VFS, driver=nic),
+        Pf('0000:02:00.1', 'ens8', vfs=VFS, driver=nic),
     ]
 
     def machine():
