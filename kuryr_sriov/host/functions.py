@@ -53,8 +53,8 @@ class Functions:
                 iommu_group=group,
                 noiommu=self._noiommu(group),
                 numa_node=int(read(path / 'numa_node', '-1')),
-                rdma_device=only_child(path / 'infiniband'),
-                uio=only_child(path / 'uio'),
+                rdma_device=min(names(path / 'infiniband'), default=''),
+                uio=min(names(path / 'uio'), default=''),
             )
         except OSError as error:
             raise missing(pci) from error
@@ -62,10 +62,11 @@ class Functions:
     def functions(self) -> list[model.PciDevice]:
         """All network functions, by address."""
         found = []
-        for path in sorted((self._bus / 'devices').glob('*')):
-            if read(path / 'class', '').startswith(NETWORK_CLASS):
+        devices = self._bus / 'devices'
+        for pci in sorted(names(devices)):
+            if read(devices / pci / 'class', '').startswith(NETWORK_CLASS):
                 with contextlib.suppress(exceptions.DeviceMissing):
-                    found.append(self.device(path.name))
+                    found.append(self.device(pci))
         return found
 
     def vf_counts(self, pci: str) -> tuple[int, int]:
@@ -107,13 +108,14 @@ class Functions:
 
     def _netdev(self, path: pathlib.Path) -> tuple[str, int]:
         """Name and index; of several (representors) the oldest."""
-        folders = [path / 'net', *path.glob('virtio*/net')]
+        below = [name for name in names(path) if name.startswith('virtio')]
+        folders = [path / 'net', *(path / name / 'net' for name in below)]
         for _ in range(RENAMES):
             try:
                 found = [
-                    (int(read(netdev / 'ifindex')), netdev.name)
+                    (int(read(folder / name / 'ifindex')), name)
                     for folder in folders
-                    for netdev in folder.glob('*')
+                    for name in names(folder)
                 ]
             except OSError:
                 continue  # renamed or gone since it was listed
@@ -122,9 +124,10 @@ class Functions:
         return '', 0
 
     def _vf_index(self, pf: str, pci: str) -> int | None:
-        for link in (self._bus / 'devices' / pf).glob('virtfn*'):
-            if target(link) == pci:
-                return int(link.name.removeprefix('virtfn'))
+        path = self._bus / 'devices' / pf
+        for name in names(path):
+            if name.startswith('virtfn') and target(f'{path}/{name}') == pci:
+                return int(name.removeprefix('virtfn'))
         return None
 
     def _noiommu(self, group: str) -> bool:
@@ -150,7 +153,7 @@ def read(path: pathlib.Path, default: str | None = None) -> str:
         return default
 
 
-def target(path: pathlib.Path) -> str:
+def target(path: str | os.PathLike[str]) -> str:
     """Last part of what a symbolic link points to; empty for no link."""
     try:
         return os.path.basename(os.readlink(path))
@@ -158,6 +161,9 @@ def target(path: pathlib.Path) -> str:
         return ''
 
 
-def only_child(path: pathlib.Path) -> str:
-    """Name of the one entry of a folder; empty for none."""
-    return min((child.name for child in path.glob('*')), default='')
+def names(path: pathlib.Path) -> list[str]:
+    """What is in a folder; nothing where there is no folder."""
+    try:
+        return os.listdir(path)
+    except OSError:
+        return []

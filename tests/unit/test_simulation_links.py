@@ -311,6 +311,15 @@ def test_a_pinned_mac_is_not_the_vfs_to_change(node, links, pf, index):
     links.set(index, mac=MAC)
 
 
+def test_refused_it_falls_back_to_the_one_it_started_with(links, pf, index):
+    """igbvf: e1000_rar_set_vf."""
+    first = links.get(index).mac
+    links.set(index, mac='fa:16:3e:00:00:08')
+    links.set_vf(pf, 0, model.VfSettings(mac=MAC))
+    links.set(index, mac=first)
+    assert (links.get(index).mac, links.vf(pf, 0).mac) == (first, MAC)
+
+
 def test_the_vfs_own_mac_first_needs_no_rebinding(links, pf, index):
     links.set(index, mac=MAC)
     assert links.vf(pf, 0).mac == MAC
@@ -384,3 +393,16 @@ def test_alternative_names_travel_with_it(node, links, index):
     node.add_interface('enp2s16')
     node.delete_netns(other)  # without those that are taken at home
     assert node.state()[VF].link.name == 'ens6v0'
+
+
+def test_somebody_elses_interface_is_no_pci_functions(node, links):
+    node.add_interface('dummy0', index=99)
+    links.set(99, name='dummy1', mac=MAC)
+    links.set(99, to=POD)
+    links.set(99, POD, to='')
+    assert links.get(99) == model.Link(99, 'dummy1', MAC, 1500)
+
+
+def test_a_pf_changes_its_own_mac_as_it_likes(node, links, pf):
+    links.set(pf, mac=MAC)
+    assert node.state()[PF].link.mac == MAC

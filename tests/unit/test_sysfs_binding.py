@@ -10,7 +10,7 @@ import pytest
 from kuryr_sriov import exceptions
 from kuryr_sriov.host import sysfs as sysfs_module
 from kuryr_sriov.host.sysfs import Sysfs
-from kuryr_sriov.testing.node import Pf, SimulatedNode
+from kuryr_sriov.testing.node import Pf, SimulatedHost, SimulatedNode
 
 PF = '0000:02:00.0'
 VF = '0000:02:10.0'
@@ -18,7 +18,9 @@ VF = '0000:02:10.0'
 
 @pytest.fixture
 def node(tmp_path):
-    return SimulatedNode(tmp_path, [Pf(PF, 'ens6', vfs=2)])
+    node = SimulatedNode(tmp_path, [Pf(PF, 'ens6', vfs=2)])
+    yield node
+    node.close()
 
 
 @pytest.fixture
@@ -133,9 +135,7 @@ def test_what_passes_is_tried_again(node, pci, file, number):
 
 
 @pytest.mark.parametrize('file', ['unbind', 'bind'])
-def test_what_does_not_pass_ends_at_the_deadline(
-    node, pci, file, monkeypatch
-):
+def test_what_does_not_pass_ends_at_the_deadline(node, pci, file, monkeypatch):
     monkeypatch.setattr(sysfs_module, 'GIVE_BACK', 0.02)
     node.fail(file, errno.EBUSY, times=10_000, pci=VF)
     with pytest.raises(exceptions.DeviceBusy) as caught:
@@ -165,6 +165,21 @@ def test_a_driver_that_does_not_let_go(node, pci, monkeypatch):
             thread.join()
     pci.bind(VF, 'igbvf', 5)
     assert state(node) == ('igbvf', '')
+
+
+def test_somebody_else_who_is_faster_does_no_harm(node, pci):
+    other = SimulatedHost.attach(node.serve())
+    bus = other.pci.root / 'sys/bus/pci/drivers'
+
+    def faster(name):
+        if name == 'unbind':
+            other.pci._put(bus / 'igbvf/unbind', VF)
+        elif name == 'bind':
+            other.pci._put(bus / 'vfio-pci/bind', VF)
+
+    node.on_change(faster)
+    pci.bind(VF, 'vfio-pci', 5)
+    assert state(node) == ('vfio-pci', '')
 
 
 def test_a_function_that_goes_meanwhile_is_missing(node, pci):

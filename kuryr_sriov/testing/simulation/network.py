@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import ipaddress
 import itertools
-from collections.abc import Iterator
 
 from kuryr_sriov import model
 from kuryr_sriov.testing.simulation import hardware, tree
@@ -62,14 +61,11 @@ class Network:
     def _taken(self, netns: str, name: str) -> bool:
         return name in self._names(netns)
 
-    def create(
-        self, pci: str, mac: str, max_mtu: int, name: str = ''
-    ) -> hardware.Interface:
-        """A new interface in the node's own netns, called ethN by default."""
-        free = (f'eth{number}' for number in itertools.count())
-        name = name or next(n for n in free if not self._taken('', n))
-        if self._taken('', name):
-            raise OSError(errno.EEXIST, name)
+    def create(self, pci: str, mac: str, max_mtu: int) -> hardware.Interface:
+        """A new interface in the node's own netns, called ethN."""
+        taken = self._names('')
+        names = (f'eth{number}' for number in itertools.count())
+        name = next(name for name in names if name not in taken)
         interface = hardware.Interface(
             self._next_index(), name, mac, max_mtu=max_mtu, pci=pci
         )
@@ -225,7 +221,3 @@ class Network:
         ):
             raise OSError(errno.ENETUNREACH, route.gateway)
         interface.routes.append(route)
-
-    def __iter__(self) -> Iterator[hardware.Interface]:
-        for links in self._namespaces.values():
-            yield from links.values()
