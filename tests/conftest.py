@@ -1,7 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """For all tests."""
 
+import hypothesis
 import pytest
 
 # The contract suites live in the library; let their assertions explain too.
-pytest.register_assert_rewrite('kuryr_sriov.testing.binding')
+pytest.register_assert_rewrite(
+    'kuryr_sriov.testing.binding',
+    'kuryr_sriov.testing.subnets',
+    'kuryr_sriov.testing.vif',
+)
+
+# The same examples on every machine, however slow and busy it is. To look
+# for new ones: pytest --hypothesis-profile=explore
+hypothesis.settings.register_profile(
+    'same',
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.register_profile(
+    'explore',
+    parent=hypothesis.settings.get_profile('same'),
+    derandomize=False,
+)
+hypothesis.settings.load_profile('same')
