@@ -51,11 +51,6 @@ _ROLES = (
     '"admin" alone does not have it'
 )
 
-_SECURITY = (
-    "only the network's owner or an administrator may say whether a port "
-    'has port security: set it on the network instead of in [neutron]'
-)
-
 
 class NeutronRefused(exceptions.ProviderRefused):
     """Neutron says no.
@@ -301,8 +296,7 @@ def _refusal(answer: Any) -> exceptions.KuryrSriovError:
     if status == 412:
         return exceptions.ProviderUnavailable(message)
     if status == 403:
-        security = 'port_security_enabled' in text
-        message += f'; {_SECURITY if security else _ROLES}'
+        message += f'; {_ROLES}'
     return NeutronRefused(message, kind, status)
 
 

@@ -151,6 +151,17 @@ def test_no_port_security_is_no_spoof_check(
     assert vif.spoofchk is True
 
 
+def test_port_security_off_by_configuration(
+    make: MakeDriver, lab: Lab, pod: model.Pod, admin: Any
+) -> None:
+    driver = make(port_security_enabled='false', security_groups='ignored')
+
+    (vif,) = driver.request_vifs(pod, [request(driver, lab.net22)])
+
+    assert vif.spoofchk is False
+    assert admin.network.get_port(vif.id).security_group_ids == []
+
+
 def test_trusted_vf(make: MakeDriver, lab: Lab, pod: model.Pod) -> None:
     driver = make(trusted_physnets='physnet22')
 

@@ -119,19 +119,6 @@ def test_network_without_physnet(
     )
 
 
-def test_port_security_of_a_shared_network(
-    make: MakeDriver, lab: Lab, pod: model.Pod, admin: Any
-) -> None:
-    driver = make(port_security_enabled='false')
-
-    with pytest.raises(NeutronRefused) as caught:
-        driver.request_vifs(pod, how_to(driver, lab))
-
-    assert caught.value.type == 'PolicyNotAuthorized'
-    assert 'set it on the network' in str(caught.value)
-    assert list(admin.network.ports()) == []
-
-
 @pytest.fixture
 def tiny(admin: Any) -> Iterator[Any]:
     """A network with room for one port."""

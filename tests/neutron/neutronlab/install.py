@@ -66,13 +66,14 @@ def ensure_installed() -> pathlib.Path:
 
 def _install(folder: pathlib.Path, python: pathlib.Path) -> None:
     env = server_environment()
-    subprocess.run([sys.executable, '-m', 'venv', folder], check=True, env=env)
+    venv = [sys.executable, '-m', 'venv', '--without-pip', folder]
+    subprocess.run(venv, check=True, env=env)
     # the servers compile what they import; all of it takes a minute
     subprocess.run(
         [
-            python,
-            *('-m', 'pip', 'install', '--quiet', '--no-compile'),
-            *('--no-deps', '--requirement', REQUIREMENTS),
+            *(sys.executable, '-m', 'pip', '--python', python),
+            *('install', '--quiet', '--no-compile', '--no-deps'),
+            *('--requirement', REQUIREMENTS),
         ],
         check=True,
         env=env,

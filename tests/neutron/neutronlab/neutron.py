@@ -27,6 +27,7 @@ api_paste_config = {folder}/api-paste.ini
 transport_url = fake://
 dns_domain = example.org.
 global_physnet_mtu = 9000
+pagination_max_limit = 3
 notify_nova_on_port_status_changes = false
 notify_nova_on_port_data_changes = false
 [database]

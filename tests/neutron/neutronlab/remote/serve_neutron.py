@@ -109,6 +109,7 @@ if not (FOLDER / 'neutron.sqlite').exists():
 os.environ['OS_NEUTRON_CONFIG_DIR'] = str(FOLDER)
 os.environ['OS_NEUTRON_CONFIG_FILES'] = 'neutron.conf'
 
+from neutron import policy  # noqa: E402
 from neutron.agent import rpc as agent_rpc  # noqa: E402
 from neutron.conf.plugins.ml2.drivers.mech_sriov import (  # noqa: E402
     agent_common,
@@ -210,6 +211,8 @@ def start_agent(text):
 
 
 def main():
+    # first requests at the same time would find it half loaded: 403
+    policy.init()
     for plugin in directory.get_unique_plugins():
         with contextlib.suppress(NotImplementedError):
             getattr(plugin, 'start_rpc_listeners', list)()
