@@ -50,7 +50,8 @@ class Subnet:
     """What the network provider says of a subnet.
 
     :param network: the provider's id of the network it is on.
-    :param physnet: Neutron's name for the wire.
+    :param physnet: Neutron's name for the wire; empty where the provider
+        does not tell.
     :param cidr: the prefix, such as ``192.168.2.0/24``.
     :param gateway: the router's address; empty for none.
     :param vlan: 802.1Q tag, 0 for untagged; None where only a bound port

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 from typing import Any
 
@@ -37,9 +38,10 @@ class NadSubnetsDriver(base.PodSubnetsDriver):
         :raises ProviderRefused: the provider does not know a subnet.
         """
         ids = request.subnet_ids or (self._default(request),)
-        subnets = tuple(self._describe(request, each) for each in ids)
-        for subnet in subnets:
-            self._check_wire(request, subnet)
+        subnets = tuple(
+            self._on_wire(request, self._describe(request, each))
+            for each in ids
+        )
         for index, subnet in enumerate(subnets):
             for other in subnets[:index]:
                 _check_pair(request, other, subnet)
@@ -74,16 +76,13 @@ class NadSubnetsDriver(base.PodSubnetsDriver):
             message = f'NAD {request}: {error}'
             raise exceptions.ProviderRefused(message) from error
 
-    def _check_wire(
+    def _on_wire(
         self, request: model.NetworkRequest, subnet: model.Subnet
-    ) -> None:
+    ) -> model.Subnet:
+        """The subnet with its physnet, which fits the request's resource."""
         if not subnet.physnet:
-            raise _invalid(
-                request,
-                f'is on subnet {subnet.id}, whose network {subnet.network} '
-                'is on no physnet, where no VF can be',
-                'use a subnet of a provider network of type vlan or flat',
-            )
+            physnet = self._configured_physnet(request, subnet.id)
+            subnet = dataclasses.replace(subnet, physnet=physnet)
         resource = self._resources.resource(subnet.physnet)
         if request.resource not in ('', resource):
             raise _invalid(
@@ -93,6 +92,25 @@ class NadSubnetsDriver(base.PodSubnetsDriver):
                 f'is {resource}',
                 'correct k8s.v1.cni.cncf.io/resourceName or the subnet',
             )
+        return subnet
+
+    def _configured_physnet(
+        self, request: model.NetworkRequest, subnet_id: str
+    ) -> str:
+        """Neutron tells it only to those who may read provider attributes."""
+        for physnet, default in self.conf.default_physnet_subnets.items():
+            if default == subnet_id:
+                return str(physnet)
+        if request.resource:
+            return self._resources.physnet(request.resource)
+        raise _invalid(
+            request,
+            f'is on subnet {subnet_id}, whose physnet is not known: its '
+            'network has none, or this user may not read it',
+            'use a subnet of a provider network, and name its resource with '
+            'k8s.v1.cni.cncf.io/resourceName or the subnet in [sriov] '
+            'default_physnet_subnets',
+        )
 
 
 def _check_pair(

@@ -119,6 +119,21 @@ def test_subnet_without_physnet():
     assert 'use a subnet of a provider network' in message
 
 
+@pytest.mark.parametrize(
+    ('resource', 'options'),
+    [
+        ('intel.com/physnet23', {}),
+        ('', {'default_physnet_subnets': {'physnet23': 'cloud'}}),
+    ],
+    ids=['from the resource', 'from the defaults'],
+)
+def test_a_physnet_that_neutron_does_not_tell(resource, options):
+    (subnet,) = driver(**options).get_subnets(
+        request('cloud', resource=resource)
+    )
+    assert subnet.physnet == 'physnet23'
+
+
 def test_unknown_subnet_names_the_nad():
     with pytest.raises(exceptions.ProviderRefused) as error:
         driver().get_subnets(request('nowhere'))
