@@ -11,7 +11,7 @@ from kuryr_sriov import config, model
 from kuryr_sriov.cmd import inventory, listing, records
 from kuryr_sriov.cmd.main import main
 from kuryr_sriov.node import Node
-from kuryr_sriov.testing.node import Pf, SimulatedNode, Vf
+from kuryr_sriov.testing.node import NO_MAC, Pf, SimulatedNode, Vf
 
 PF = '0000:02:00.0'
 NETNS = '/run/netns/pod'
@@ -126,7 +126,7 @@ def test_functions_without_driver_are_listed(node, conf):
     node.host.pci.bind(vf, '', 1)
     node.unload('iavf')
     shown = text(node, conf)
-    assert f'   0  {vf}  -       -           2     -  02:00' in shown[2]
+    assert f'   0  {vf}  -       -           2     -  {NO_MAC}' in shown[2]
     assert shown[-1] == '  0000:09:00.0  -       -           6     1  -'
 
 

@@ -320,6 +320,29 @@ def test_refused_it_falls_back_to_the_one_it_started_with(links, pf, index):
     assert (links.get(index).mac, links.vf(pf, 0).mac) == (first, MAC)
 
 
+def test_a_pf_knows_the_macs_it_was_told(node, links, pf, index):
+    """An 82576: not the random one that igbvf takes when it is bound."""
+    assert links.vf(pf, 0).mac == NO_MAC
+    own = links.get(index).mac
+    links.set(index, up=True)
+    assert links.vf(pf, 0).mac == NO_MAC
+    links.set(index, up=False)
+    assert links.vf(pf, 0).mac == own
+    rebind(node)
+    assert links.vf(pf, 0).mac == NO_MAC
+
+
+@pytest.mark.parametrize('trust', [False, True])
+def test_a_vf_that_is_closed_takes_the_mac_its_pf_has_set(
+    node, links, pf, index, trust
+):
+    links.set(index, mac='fa:16:3e:00:00:08', to=POD, up=True)
+    links.set_vf(pf, 0, model.VfSettings(mac=MAC, trust=trust))
+    node.delete_netns(POD)
+    mac = 'fa:16:3e:00:00:08' if trust else MAC
+    assert links.get(index).mac == links.vf(pf, 0).mac == mac
+
+
 def test_the_vfs_own_mac_first_needs_no_rebinding(links, pf, index):
     links.set(index, mac=MAC)
     assert links.vf(pf, 0).mac == MAC

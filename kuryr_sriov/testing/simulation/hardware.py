@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from kuryr_sriov import model
@@ -18,8 +18,10 @@ class Nic:
     """What a PF driver does with its VFs.
 
     :param vf_driver: the kernel's own driver for its VFs.
-    :param pins_mac: a VF may not change its MAC once the PF has set one.
-    :param reports_own_mac: the PF shows the MAC a VF gave itself.
+    :param pins_mac: a VF may not change its MAC once the PF has set one,
+        and takes that one when its interface is closed.
+    :param reports_own_mac: the PF shows the MAC that a VF has told it:
+        when it was changed, or when the interface was closed.
     :param follows_admin_mac: a VF takes the PF's MAC at once; else when
         its driver is bound the next time.
     :param rdma: functions have an RDMA device.
@@ -146,6 +148,7 @@ class Interface:
     """A network interface, as the kernel holds it.
 
     :param netns: path of its network namespace; empty for the node's own.
+    :param on_close: what its driver does when it goes down.
     """
 
     index: int
@@ -160,6 +163,13 @@ class Interface:
     pci: str = ''
     addresses: list[str] = field(default_factory=list)
     routes: list[model.Route] = field(default_factory=list)
+    on_close: Callable[[Interface], None] = lambda interface: None
+
+    def close(self) -> None:
+        """It goes down, if it is up."""
+        if self.up:
+            self.up = False
+            self.on_close(self)
 
     def link(self) -> model.Link:
         return model.Link(
@@ -208,12 +218,24 @@ class Function:
         return self.native == self.nic.vf_driver and not self.total_vfs
 
     def start(self, fresh_mac: str) -> None:
-        """A kernel driver was bound: take the PF's MAC, or a random one."""
+        """A kernel driver was bound: take the PF's MAC, or a random one.
+
+        The PF forgets what the VF told it before, and is told nothing yet.
+        """
         if self.pf and self.pinned:
             self.mac = self.settings.mac or fresh_mac
         elif self.pf:
             self.mac = fresh_mac
-            self.report_mac(fresh_mac)
+            self.report_mac(NO_MAC)
+
+    def agree(self, interface: Interface) -> None:
+        """The interface was closed: the VF and its PF agree on a MAC."""
+        if not (self.pf and self.nic.pins_mac):
+            return
+        if self.pinned and not self.settings.trust:
+            interface.mac = self.settings.mac or interface.mac
+        else:
+            self.report_mac(interface.mac)
 
     def report_mac(self, mac: str) -> None:
         """The VF tells its PF the MAC it has given itself."""

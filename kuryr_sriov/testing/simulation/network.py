@@ -156,7 +156,8 @@ class Network:
             self._files.hide(interface, gone=False)
         if interface.index in links or interface.index == LOOPBACK:
             interface.index = self._next_index()
-        interface.netns, interface.name, interface.up = netns, name, False
+        interface.close()
+        interface.netns, interface.name = netns, name
         interface.addresses.clear()
         interface.routes.clear()
         links[interface.index] = interface
@@ -198,6 +199,7 @@ class Network:
             interface.addresses[:] = [
                 a for a in interface.addresses if ':' not in a
             ]
+            interface.close()
         interface.up = up
 
     def add_address(self, interface: hardware.Interface, address: str) -> None:

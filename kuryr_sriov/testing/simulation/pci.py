@@ -162,6 +162,7 @@ class Bus:
                 function.interface = self._net.create(
                     function.pci, function.mac, function.nic.max_mtu
                 )
+                function.interface.on_close = function.agree
 
     def fresh_mac(self) -> str:
         """A random MAC, but the same in each run of a test."""
