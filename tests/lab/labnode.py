@@ -108,11 +108,11 @@ class Device:
             return name
         try:
             index = (self.path / 'net' / name / 'ifindex').read_text().strip()
+            record = Path(f'/run/udev/data/n{index}').read_text()
         except FileNotFoundError:
             return None
-        # udev writes this after it has renamed
-        seen = os.path.exists(f'/run/udev/data/n{index}')
-        return self.netdev if seen else None
+        # udev writes the record just before it renames, and again after
+        return None if 'ID_RENAMING' in record else self.netdev
 
     def unbind(self) -> None:
         """Take its driver away, if it has one."""

@@ -19,7 +19,6 @@ from kuryr_sriov.binding.userspace import VfioDriver
 from kuryr_sriov.host.node import NodeHost
 from kuryr_sriov.testing.binding import BindingDriverContract
 
-
 NETNS = '/run/netns/contract'
 
 
