@@ -15,7 +15,7 @@ import pathlib
 import tempfile
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -31,16 +31,7 @@ from kuryr_sriov.controller import Controller
 from kuryr_sriov.testing.interrupt import Killed
 from kuryr_sriov.testing.node import Pf
 
-SETTINGS = settings(
-    max_examples=25,
-    stateful_step_count=40,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    print_blob=False,
-    report_multiple_bugs=False,
-    suppress_health_check=list(HealthCheck),
-)
+SETTINGS = settings(max_examples=25, stateful_step_count=40)
 
 KURYR_CONF = """
 [sriov_local]
