@@ -33,6 +33,8 @@ AUTH_TYPES = ('password', 'v3applicationcredential', 'v3token', 'none')
 TIMEOUT = 60.0
 """Seconds for one answer, unless ``[neutron] timeout`` says otherwise."""
 
+_LISTINGS = 5
+
 _EXHAUSTED = {
     'OverQuota',
     'IpAddressGenerationFailure',
@@ -130,6 +132,20 @@ class NeutronClient:
         self, filters: Mapping[str, str]
     ) -> tuple[list[Resource], datetime]:
         """All ports that match, and what time it is by Neutron's clock."""
+        for _attempt in range(_LISTINGS):
+            try:
+                return self._list_ports(filters)
+            except NeutronRefused as error:
+                if error.type != 'PortNotFound':
+                    raise
+                # the last port of a page was deleted before the next one
+        raise exceptions.ProviderUnavailable(
+            'ports were deleted faster than Neutron could list them'
+        )
+
+    def _list_ports(
+        self, filters: Mapping[str, str]
+    ) -> tuple[list[Resource], datetime]:
         ports: list[Resource] = []
         params: Mapping[str, str] | None = filters
         url = '/ports'
@@ -250,9 +266,9 @@ def _connect(conf: Any) -> Any:
         cloud = connection.Connection(
             session=_session(conf), region_name=conf.region_name, **network
         )
-    network = cloud.network
-    assert network.session  # what is not in the catalogue raises here
-    return network
+    adapter = cloud.network
+    assert adapter.session  # what is not in the catalogue raises here
+    return adapter
 
 
 def _session(conf: Any) -> Any:

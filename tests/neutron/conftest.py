@@ -42,7 +42,7 @@ def clean_cloud(lab: Lab) -> Iterator[None]:
     yield
     lab.proxy.reset()
     lab.neutron.set_vfs({})
-    for port in lab.admin.network.ports():
+    for port in list(lab.admin.network.ports()):
         lab.admin.network.delete_port(port.id)
 
 

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import uuid
 from typing import Any
 
+from neutronlab.faults import Exchange
 from neutronlab.kuryr import MakeDriver, how_to, location, request
 from neutronlab.lab import Lab
 
@@ -82,3 +84,25 @@ def test_listing_tells_whose_port_it_is(
     assert [one.vif.addresses for one in owned] == [
         vif.addresses for vif in vifs
     ]
+
+
+def test_port_that_goes_away_while_ports_are_listed(
+    make: MakeDriver, lab: Lab, pod: model.Pod, admin: Any
+) -> None:
+    driver = make(orphan_grace=0)
+    for _pod in range(2):
+        driver.request_vifs(_another(pod), how_to(driver, lab))
+    deleted: list[str] = []
+
+    def delete_the_marker(exchange: Exchange) -> None:
+        marker = re.search(r'marker=([-0-9a-f]+)', exchange.path)
+        if marker and not deleted:
+            deleted.append(marker[1])
+            admin.network.delete_port(marker[1])
+
+    with lab.proxy.fault(before=delete_the_marker):
+        collected = driver.collect_orphans(set())
+
+    assert len(deleted) == 1
+    assert len(collected) == 3
+    assert list(admin.network.ports()) == []
