@@ -303,13 +303,21 @@ class VfDriver(base.BindingDriver):
             return
         netns = attachment.sandbox.netns
         links = self.host.links
-        link = links.find(device.pci, netns) if links.alive(netns) else None
-        if link is not None:
-            # Under a name that nobody has: the pod's, and the original one,
-            # may be taken here by now.
-            links.set(link.index, netns, to='', name=spare(device.pci))
-        else:  # in a netns that nobody can name any more, or still probing
-            self.rebind(device)
+        try:
+            link = (
+                links.find(device.pci, netns) if links.alive(netns) else None
+            )
+            if link is not None:
+                # Under a name that nobody has: the pod's, and the original
+                # one, may be taken here by now.
+                links.set(link.index, netns, to='', name=spare(device.pci))
+                return
+        except exceptions.KernelError:
+            if links.alive(netns):
+                raise
+            # The netns went just now.
+        # In a netns that nobody can name any more, or still probing.
+        self.rebind(device)
 
     def _restore_link(
         self, attachment: model.Attachment, silent: bool
