@@ -5,6 +5,8 @@ import dataclasses
 
 import pytest
 
+from kuryr_sriov import model
+
 PF = '0000:02:00.1'
 
 
@@ -58,6 +60,32 @@ def test_when_the_netns_is_gone_and_the_pods_name_is_taken(
     """The kernel then calls it dev7 or the like."""
     world.node.add_interface('net1')
     world.node.delete_netns(sandbox.netns)
+    assert detach_restores()
+
+
+def test_when_the_netns_goes_while_it_is_looked_into(
+    world, sandbox, detach_restores, monkeypatch
+):
+    links = world.node.host.links
+    find = links.find
+
+    def find_too_late(pci, netns):
+        if links.alive(netns):
+            world.node.delete_netns(netns)
+        return find(pci, netns)
+
+    monkeypatch.setattr(links, 'find', find_too_late)
+    assert detach_restores()
+
+
+def test_when_the_netns_goes_just_before_it_is_moved(
+    world, sandbox, detach_restores
+):
+    def delete_netns(operation):
+        if operation == 'set' and world.node.host.links.alive(sandbox.netns):
+            world.node.delete_netns(sandbox.netns)
+
+    world.node.on_change(delete_netns)
     assert detach_restores()
 
 
@@ -190,3 +218,28 @@ def test_when_the_pf_was_renamed(world, node, device, sandbox, before):
     node.detach(sandbox.container_id)
     world.node.rename(PF, 'ens8')
     assert world.node.state() == before
+
+
+@pytest.mark.parametrize('own', [True, False])
+def test_a_mac_that_the_pf_had_set_comes_back(world, node, own):
+    """As operators do, who copy the VF's own MAC or choose another."""
+    host = world.node.host
+    for pf in (0, 1):
+        vf = host.pci.device(world.vf(pf, 0).pci)
+        mac = host.links.get(vf.ifindex).mac if own else '02:00:00:00:99:01'
+        index = host.pci.device(vf.pf).ifindex
+        host.links.set_vf(index, 0, model.VfSettings(mac=mac))
+    before = shown(world)
+    sandbox = world.sandbox(1, world.vf(0, 0), world.vf(1, 0))
+    node.attach(sandbox, world.both())
+    node.check(sandbox.container_id)
+    node.detach(sandbox.container_id)
+    assert shown(world) == before
+
+
+def shown(world):
+    """Interfaces and settings, as the kernel tells them."""
+    return {
+        pci: (state.driver, state.link, state.settings)
+        for pci, state in world.node.state().items()
+    }
