@@ -9,132 +9,10 @@ import errno
 import logging
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.binding import base
+from kuryr_sriov.binding import base, settings
 from kuryr_sriov.host import wait
 
 LOG = logging.getLogger(__name__)
-
-# The order in which the kernel applies them (rtnetlink.c, do_setvfinfo);
-# the settings of one group travel in one attribute.
-GROUPS = (
-    ('mac',),
-    ('vlan', 'vlan_qos', 'vlan_proto'),
-    ('min_tx_rate', 'max_tx_rate'),
-    ('spoofchk',),
-    ('link_state',),
-    ('trust',),
-)
-
-# What a hypervisor gives its guest; a guest need not, and cannot, set it.
-GUEST = model.VfSettings(
-    min_tx_rate=0,
-    max_tx_rate=0,
-    spoofchk=True,
-    trust=False,
-    link_state='auto',
-    vlan_qos=0,
-    vlan_proto='802.1q',
-)
-
-NO_MAC = '00:00:00:00:00:00'
-
-UNSUPPORTED = frozenset(
-    {
-        errno.EINVAL,
-        errno.EOPNOTSUPP,
-        errno.EPERM,
-        errno.EPROTONOSUPPORT,
-        errno.ERANGE,
-    }
-)
-
-
-def wanted(vif: model.Vif) -> model.VfSettings:
-    """What the PF shall hold for the VIF's VF.
-
-    :raises UnsupportedSetting: values that no NIC can take.
-    """
-    if not 0 <= vif.vlan <= 4094:
-        raise _unsupported(vif.ifname, 'vlan', vif.vlan, 'use 0 to 4094')
-    if not 0 <= vif.vlan_qos <= 7:
-        raise _unsupported(vif.ifname, 'vlan_qos', vif.vlan_qos, 'use 0 to 7')
-    if not vif.vlan and vif.vlan_qos:
-        raise _unsupported(
-            vif.ifname, 'vlan_qos', vif.vlan_qos, 'it needs a VLAN'
-        )
-    if not vif.vlan and vif.vlan_proto != '802.1q':
-        raise _unsupported(
-            vif.ifname, 'vlan_proto', vif.vlan_proto, 'it needs a VLAN'
-        )
-    return model.VfSettings(
-        mac=vif.mac,
-        vlan=vif.vlan,
-        vlan_qos=vif.vlan_qos,
-        vlan_proto=vif.vlan_proto,
-        min_tx_rate=vif.min_tx_rate,
-        max_tx_rate=vif.max_tx_rate,
-        spoofchk=vif.spoofchk,
-        trust=vif.trust,
-        link_state=vif.link_state,
-    )
-
-
-def difference(
-    target: model.VfSettings, current: model.VfSettings
-) -> model.VfSettings | None:
-    """The settings to send so that ``current`` becomes ``target``.
-
-    A group of which one member differs is sent whole. None: nothing to do.
-    """
-    changes: dict[str, object] = {}
-    for group in GROUPS:
-        if any(_differs(target, current, name) for name in group):
-            for name in group:
-                value = getattr(target, name)
-                if value is None:
-                    value = getattr(current, name)
-                changes[name] = value
-    if not changes:
-        return None
-    return dataclasses.replace(
-        model.VfSettings(),
-        **changes,  # type: ignore[arg-type]
-    )
-
-
-def _differs(
-    target: model.VfSettings, current: model.VfSettings, name: str
-) -> bool:
-    value = getattr(target, name)
-    if name == 'vlan_proto' and not target.vlan:
-        return False  # an untagged VF has none
-    return value is not None and value != getattr(current, name)
-
-
-def differing(
-    target: model.VfSettings, current: model.VfSettings
-) -> list[str]:
-    """Names of the settings that are not as they should be, in order."""
-    return [
-        name
-        for group in GROUPS
-        for name in group
-        if _differs(target, current, name)
-    ]
-
-
-def unpinned(
-    original: model.VfState, current: model.VfSettings
-) -> model.VfSettings:
-    """What the PF shall hold while the VF gets its own MAC back.
-
-    A VF cannot set its MAC while its PF has pinned another one.
-    """
-    settings = original.settings
-    assert settings is not None
-    if original.mac and settings.mac != current.mac:
-        return dataclasses.replace(settings, mac=NO_MAC)
-    return settings
 
 
 class VfDriver(base.BindingDriver):
@@ -143,9 +21,7 @@ class VfDriver(base.BindingDriver):
     def snapshot(self, pci: str) -> model.VfState:
         """The VF's state: driver, netdev, and what its PF holds for it."""
         device = self.host.pci.device(pci)
-        state = model.VfState(
-            driver=device.driver, settings=self.settings(device)
-        )
+        state = model.VfState(driver=device.driver, settings=self.held(device))
         if not device.ifindex:
             return state
         link = self.host.links.get(device.ifindex)
@@ -158,7 +34,7 @@ class VfDriver(base.BindingDriver):
             up=link.up,
         )
 
-    def settings(self, device: model.PciDevice) -> model.VfSettings | None:
+    def held(self, device: model.PciDevice) -> model.VfSettings | None:
         """What the PF holds now; None where it is out of reach."""
         if device.vf_index is None:
             return None
@@ -168,7 +44,7 @@ class VfDriver(base.BindingDriver):
         self, device: model.PciDevice, attachment: model.Attachment
     ) -> None:
         """Have the PF hold what the VIF asks for, and read it back."""
-        target = wanted(attachment.vif)
+        target = settings.wanted(attachment.vif)
         current = attachment.original.settings
         if current is None:
             self._check_guest(attachment.vif, target)
@@ -190,29 +66,29 @@ class VfDriver(base.BindingDriver):
         if device.driver == original.driver and original.ifname:
             self._bring_home(attachment, device)
         device = self.host.pci.device(attachment.pci)
-        current = self.settings(device)
+        current = self.held(device)
         if original.settings is None or current is None:
             self._restore_link(attachment, silent=False)
             return
-        held = unpinned(original, current)
-        self._set(device, held, current)
+        target = settings.unpinned(original, current)
+        self._set(device, target, current)
         own = original.mac == original.settings.mac
-        self._restore_link(attachment, own and held != original.settings)
+        self._restore_link(attachment, own and target != original.settings)
         if not own:  # by now the PF may show what the VF has told it
-            shown = self.settings(device)
+            shown = self.held(device)
             assert shown is not None
             self._set(device, original.settings, shown)
 
     def drift(self, attachment: model.Attachment) -> list[str]:
         """What the PF holds that is not what the VIF asks for."""
         device = self.host.pci.device(attachment.pci)
-        current = self.settings(device)
+        current = self.held(device)
         if current is None:
             return []
-        target = wanted(attachment.vif)
+        target = settings.wanted(attachment.vif)
         return [
             f'{name} is {getattr(current, name)}, not {getattr(target, name)}'
-            for name in differing(target, current)
+            for name in settings.differing(target, current)
         ]
 
     def _bind(self, pci: str, driver: str | None) -> None:
@@ -229,9 +105,9 @@ class VfDriver(base.BindingDriver):
         return index
 
     def _check_guest(self, vif: model.Vif, target: model.VfSettings) -> None:
-        guest = dataclasses.replace(GUEST, mac=vif.mac, vlan=vif.vlan)
-        for name in differing(target, guest):
-            raise _unsupported(
+        guest = dataclasses.replace(settings.GUEST, mac=vif.mac, vlan=vif.vlan)
+        for name in settings.differing(target, guest):
+            raise settings.unsupported(
                 vif.ifname,
                 name,
                 getattr(target, name),
@@ -245,12 +121,12 @@ class VfDriver(base.BindingDriver):
         current: model.VfSettings,
     ) -> None:
         """One request for all that differs; the first refusal is named."""
-        changes = difference(target, current)
+        changes = settings.difference(target, current)
         if changes is None:
             return
-        for name in differing(target, current):
+        for name in settings.differing(target, current):
             if getattr(current, name) is None:
-                raise _unsupported(
+                raise settings.unsupported(
                     device.pci, name, getattr(target, name), 'the NIC has none'
                 )
         assert device.vf_index is not None
@@ -260,7 +136,7 @@ class VfDriver(base.BindingDriver):
                 self._pf_index(device), device.vf_index, changes
             )
         except exceptions.KernelError as error:
-            if error.errno not in UNSUPPORTED:
+            if error.errno not in settings.UNSUPPORTED:
                 raise
             refusal = error
         self._verify(device, target, refusal)
@@ -275,16 +151,16 @@ class VfDriver(base.BindingDriver):
         names: list[str] = []
 
         def applied() -> bool:
-            current = self.settings(device)
+            current = self.held(device)
             assert current is not None
-            names[:] = differing(target, current)
+            names[:] = settings.differing(target, current)
             return not names
 
         if not applied() and refusal is None:
             with contextlib.suppress(exceptions.DeviceBusy):
                 wait.wait_for(applied, self.conf.device_timeout, device.pci)
         if names:
-            raise _unsupported(
+            raise settings.unsupported(
                 device.pci,
                 names[0],
                 getattr(target, names[0]),
@@ -338,7 +214,7 @@ class VfDriver(base.BindingDriver):
             device = self.host.pci.wait_netdev(pci, self.conf.device_timeout)
             link = self.host.links.get(device.ifindex)
             if not self.set_mac(link, original.mac):
-                raise _unsupported(
+                raise settings.unsupported(
                     pci, 'mac', original.mac, 'the NIC keeps another'
                 )
         if link.name != original.ifname:
@@ -388,11 +264,3 @@ class VfDriver(base.BindingDriver):
 def spare(pci: str) -> str:
     """A name of at most 15 characters that no other interface has."""
     return 'vf' + pci.replace(':', '').replace('.', '')
-
-
-def _unsupported(
-    where: str, setting: str, value: object, remedy: str
-) -> exceptions.UnsupportedSetting:
-    return exceptions.UnsupportedSetting(
-        f'{where}: {setting} {value} cannot be set: {remedy}', setting
-    )

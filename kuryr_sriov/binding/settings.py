@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a PF shall hold for a VF: pure functions over ``VfSettings``."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+
+from kuryr_sriov import exceptions, model
+
+# The order in which the kernel applies them (rtnetlink.c, do_setvfinfo);
+# the settings of one group travel in one attribute.
+GROUPS = (
+    ('mac',),
+    ('vlan', 'vlan_qos', 'vlan_proto'),
+    ('min_tx_rate', 'max_tx_rate'),
+    ('spoofchk',),
+    ('link_state',),
+    ('trust',),
+)
+
+# What a hypervisor gives its guest; a guest need not, and cannot, set it.
+GUEST = model.VfSettings(
+    min_tx_rate=0,
+    max_tx_rate=0,
+    spoofchk=True,
+    trust=False,
+    link_state='auto',
+    vlan_qos=0,
+    vlan_proto='802.1q',
+)
+
+NO_MAC = '00:00:00:00:00:00'
+
+UNSUPPORTED = frozenset(
+    {
+        errno.EINVAL,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+        errno.EPROTONOSUPPORT,
+        errno.ERANGE,
+    }
+)
+
+
+def wanted(vif: model.Vif) -> model.VfSettings:
+    """What the PF shall hold for the VIF's VF.
+
+    :raises UnsupportedSetting: values that no NIC can take.
+    """
+    if not 0 <= vif.vlan <= 4094:
+        raise unsupported(vif.ifname, 'vlan', vif.vlan, 'use 0 to 4094')
+    if not 0 <= vif.vlan_qos <= 7:
+        raise unsupported(vif.ifname, 'vlan_qos', vif.vlan_qos, 'use 0 to 7')
+    if not vif.vlan and vif.vlan_qos:
+        raise unsupported(
+            vif.ifname, 'vlan_qos', vif.vlan_qos, 'it needs a VLAN'
+        )
+    if not vif.vlan and vif.vlan_proto != '802.1q':
+        raise unsupported(
+            vif.ifname, 'vlan_proto', vif.vlan_proto, 'it needs a VLAN'
+        )
+    return model.VfSettings(
+        mac=vif.mac,
+        vlan=vif.vlan,
+        vlan_qos=vif.vlan_qos,
+        vlan_proto=vif.vlan_proto,
+        min_tx_rate=vif.min_tx_rate,
+        max_tx_rate=vif.max_tx_rate,
+        spoofchk=vif.spoofchk,
+        trust=vif.trust,
+        link_state=vif.link_state,
+    )
+
+
+def difference(
+    target: model.VfSettings, current: model.VfSettings
+) -> model.VfSettings | None:
+    """The settings to send so that ``current`` becomes ``target``.
+
+    A group of which one member differs is sent whole. None: nothing to do.
+    """
+    changes: dict[str, object] = {}
+    for group in GROUPS:
+        if any(_differs(target, current, name) for name in group):
+            for name in group:
+                value = getattr(target, name)
+                if value is None:
+                    value = getattr(current, name)
+                changes[name] = value
+    if not changes:
+        return None
+    return dataclasses.replace(
+        model.VfSettings(),
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+def _differs(
+    target: model.VfSettings, current: model.VfSettings, name: str
+) -> bool:
+    value = getattr(target, name)
+    if name == 'vlan_proto' and not target.vlan:
+        return False  # an untagged VF has none
+    return value is not None and value != getattr(current, name)
+
+
+def differing(
+    target: model.VfSettings, current: model.VfSettings
+) -> list[str]:
+    """Names of the settings that are not as they should be, in order."""
+    return [
+        name
+        for group in GROUPS
+        for name in group
+        if _differs(target, current, name)
+    ]
+
+
+def unpinned(
+    original: model.VfState, current: model.VfSettings
+) -> model.VfSettings:
+    """What the PF shall hold while the VF gets its own MAC back.
+
+    A VF cannot set its MAC while its PF has pinned another one.
+    """
+    settings = original.settings
+    assert settings is not None
+    if original.mac and settings.mac != current.mac:
+        return dataclasses.replace(settings, mac=NO_MAC)
+    return settings
+
+
+def unsupported(
+    where: str, setting: str, value: object, remedy: str
+) -> exceptions.UnsupportedSetting:
+    """The error to raise, with the remedy."""
+    return exceptions.UnsupportedSetting(
+        f'{where}: {setting} {value} cannot be set: {remedy}', setting
+    )
