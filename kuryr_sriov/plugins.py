@@ -1,5 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drivers by name: found, loaded by stevedore, and checked."""
+"""Plugins by name: found, loaded by stevedore, and checked.
+
+Each contract has a version. A plugin's class body states the one that it
+was written for::
+
+    class CraneDriver(BindingDriver):
+        contract = 1
+
+and may then rely, in every release that supports that version, on the
+contract's methods, their arguments and errors, and on the fields of
+``kuryr_sriov.model``: fields may be added, with a default. The releases
+change a contract in two ways:
+
+* A new method comes with a body that does what was done before, so that
+  plugins of older versions work on. The version is raised: a plugin that
+  states it is refused by releases that would never call the method.
+* What breaks plugins raises the oldest version that is supported, too;
+  the release notes announce it a release before.
+
+A version outside of what is supported is refused when the plugin is loaded,
+and so is a plugin that states none: inherited, it would always be the
+current one, whatever the plugin was written for.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +37,13 @@ SUBNET_DRIVERS = 'kuryr_sriov.subnet_drivers'
 VIF_DRIVERS = 'kuryr_sriov.vif_drivers'
 BINDING_DRIVERS = 'kuryr_sriov.binding_drivers'
 
-GROUPS = SUBNET_DRIVERS, VIF_DRIVERS, BINDING_DRIVERS
-"""The entry-point groups that the library loads drivers from."""
+OLDEST = {SUBNET_DRIVERS: 1, VIF_DRIVERS: 1, BINDING_DRIVERS: 1}
+"""The oldest version of each group's contract that is still supported."""
+
+OURS = f'{__package__}.'
+
+GROUPS = tuple(OLDEST)
+"""The entry-point groups that the library loads plugins from."""
 
 
 def installed() -> dict[str, frozenset[str]]:
@@ -35,7 +62,8 @@ def names(group: str) -> frozenset[str]:
 def load(group: str, name: str, base: Any) -> type[Any]:
     """The driver class of that name; no other driver is imported.
 
-    :param base: the contract, an abstract class with a ``contract`` version.
+    :param base: the contract, an abstract class whose ``contract`` is its
+        current version.
     :raises PluginError: there is no such driver, there are two, it does not
         import, or it does not keep the contract. The message names the
         entry point and the distribution it came with.
@@ -48,9 +76,9 @@ def load(group: str, name: str, base: Any) -> type[Any]:
             f'{_label(entry_point)} cannot be imported: '
             f'{type(error).__name__}: {error}; repair or reinstall it.'
         ) from error
-    broken = _broken(plugin, base)
-    if broken:
-        raise PluginError(f'{_label(entry_point)} {broken}')
+    reason = broken(plugin, base, group)
+    if reason:
+        raise PluginError(f'{_label(entry_point)} {reason}')
     return cast(type[Any], plugin)
 
 
@@ -59,7 +87,7 @@ def _find(group: str, name: str) -> EntryPoint:
     if not found:
         installed = ', '.join(sorted(names(group))) or 'nothing'
         raise PluginError(
-            f'there is no driver {name!r} in {group}; installed: '
+            f'there is no {_kind(group)} {name!r} in {group}; installed: '
             f'{installed}. Install the distribution that brings it, or '
             f'choose another.'
         )
@@ -95,12 +123,16 @@ def _label(entry_point: EntryPoint) -> str:
         else 'an unknown distribution'
     )
     return (
-        f'driver {entry_point.name!r} in {entry_point.group} '
-        f'({entry_point.value}, of {origin})'
+        f'{_kind(entry_point.group)} {entry_point.name!r} in '
+        f'{entry_point.group} ({entry_point.value}, of {origin})'
     )
 
 
-def _broken(plugin: Any, base: Any) -> str:
+def _kind(group: str) -> str:
+    return group.rpartition('_')[2].removesuffix('s')
+
+
+def broken(plugin: Any, base: Any, group: str) -> str:
     """What breaks the contract, and the remedy; empty for nothing."""
     contract = f'{base.__module__}.{base.__qualname__}'
     if not inspect.isclass(plugin):
@@ -110,10 +142,37 @@ def _broken(plugin: Any, base: Any) -> str:
     missing = ', '.join(sorted(getattr(plugin, '__abstractmethods__', ())))
     if missing:
         return f'lacks what {contract} requires: {missing}; implement it.'
-    version = getattr(plugin, 'contract', None)
-    if version != base.contract:
+    return _outdated(_stated(plugin), contract, OLDEST[group], base.contract)
+
+
+def _stated(plugin: type[Any]) -> Any:
+    """The contract version that the plugin itself states; None for none.
+
+    Our own classes are released with the contract and need not state it.
+    """
+    for cls in plugin.__mro__:
+        if 'contract' in vars(cls):
+            ours = cls.__module__.startswith(OURS)
+            inherited = ours and not plugin.__module__.startswith(OURS)
+            return None if inherited else vars(cls)['contract']
+    return None
+
+
+def _outdated(version: Any, contract: str, oldest: int, newest: int) -> str:
+    if version is None:
         return (
-            f'was written for version {version} of {contract}; this is '
-            f'version {base.contract}. Install releases that match.'
+            f'does not state which version of {contract} it was written '
+            f'for; put "contract = {newest}" into its class body once it '
+            f'passes the suite in kuryr_sriov.testing.'
         )
-    return ''
+    if type(version) is int and oldest <= version <= newest:
+        return ''
+    supported = str(newest) if oldest == newest else f'{oldest} to {newest}'
+    late, early = 'its distribution', 'kuryr-sriov'
+    if type(version) is int and version > newest:
+        late, early = early, late
+    return (
+        f'was written for version {version!r} of {contract}; this release '
+        f'supports {supported}. Upgrade {late}, or install an older release '
+        f'of {early}.'
+    )

@@ -15,6 +15,8 @@ GOOD = """
 from kuryr_sriov.drivers.base import PodSubnetsDriver
 
 class Driver(PodSubnetsDriver):
+    contract = 1
+
     def get_subnets(self, request):
         return ()
 """
@@ -144,9 +146,22 @@ def test_a_driver_that_does_not_import(install, source, reason):
             f'lacks what {CONTRACT} requires: get_subnets; implement it.',
         ),
         (
-            GOOD + '    contract = 2\n',
-            f'was written for version 2 of {CONTRACT}; this is version 1. '
-            f'Install releases that match.',
+            GOOD.replace('contract = 1', 'options = ()'),
+            f'does not state which version of {CONTRACT} it was written for; '
+            f'put "contract = 1" into its class body once it passes the suite '
+            f'in kuryr_sriov.testing.',
+        ),
+        (
+            GOOD.replace('contract = 1', 'contract = 2'),
+            f'was written for version 2 of {CONTRACT}; this release supports '
+            f'1. Upgrade kuryr-sriov, or install an older release of its '
+            f'distribution.',
+        ),
+        (
+            GOOD.replace('contract = 1', 'contract = 0'),
+            f'was written for version 0 of {CONTRACT}; this release supports '
+            f'1. Upgrade its distribution, or install an older release of '
+            f'kuryr-sriov.',
         ),
     ],
 )
