@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+from collections.abc import Sequence
 
 from kuryr_sriov import exceptions, model
 
@@ -115,6 +116,17 @@ def differing(
         for name in group
         if _differs(target, current, name)
     ]
+
+
+def refused(names: Sequence[str], number: int) -> str:
+    """Which of the settings that were not applied the NIC refuses.
+
+    :param names: in the order in which the kernel applies them.
+    :param number: the kernel's error; 0 for none.
+    """
+    if number == errno.EPROTONOSUPPORT and 'vlan_proto' in names:
+        return 'vlan_proto'
+    return names[0]
 
 
 def unpinned(

@@ -160,10 +160,11 @@ class VfDriver(base.BindingDriver):
             with contextlib.suppress(exceptions.DeviceBusy):
                 wait.wait_for(applied, self.conf.device_timeout, device.pci)
         if names:
+            name = settings.refused(names, refusal.errno if refusal else 0)
             raise settings.unsupported(
                 device.pci,
-                names[0],
-                getattr(target, names[0]),
+                name,
+                getattr(target, name),
                 f'the NIC refuses ({refusal})'
                 if refusal
                 else 'the NIC accepted it and kept another',
