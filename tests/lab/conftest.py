@@ -6,9 +6,14 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import labnode
+import labpods
 import pytest
+
+from kuryr_sriov import model
+from kuryr_sriov.node import Node
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,4 +67,25 @@ def make_netns() -> Iterator[Callable[[], labnode.Netns]]:
     yield make
     for netns in made:
         if os.path.exists(netns.path):
-            labnode.run('ip', 'netns', 'delete', netns.name)
+            netns.delete()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    """The library on this node."""
+    with labpods.start(tmp_path) as node:
+        yield node
+
+
+@pytest.fixture
+def attach(
+    node: Node, make_netns: Callable[[], labnode.Netns]
+) -> Callable[..., labnode.Netns]:
+    """``attach(vf, vif)``: a new pod that the library has wired."""
+
+    def attach(vf: labnode.VirtualFunction, vif: model.Vif) -> labnode.Netns:
+        netns = make_netns()
+        labpods.attach(node, vf, vif, netns)
+        return netns
+
+    return attach

@@ -114,6 +114,11 @@ class Device:
         # udev writes the record just before it renames, and again after
         return None if 'ID_RENAMING' in record else self.netdev
 
+    def link(self) -> dict[str, Any]:
+        """What ``ip -j link`` says of its network device here."""
+        shown = run('ip', '-j', '-d', 'link', 'show', self.ifname)
+        return dict(json.loads(shown)[0])
+
     def unbind(self) -> None:
         """Take its driver away, if it has one."""
         if self.driver:
@@ -146,12 +151,23 @@ class VirtualFunction(Device):
 
     def info(self) -> dict[str, Any]:
         """What the PF's driver says of it: address, vlan_list, trust, ..."""
-        link = json.loads(
-            run('ip', '-j', '-d', 'link', 'show', self.pf.ifname)
-        )
-        return next(
-            vf for vf in link[0]['vfinfo_list'] if vf['vf'] == self.index
-        )
+        infos = self.pf.infos()
+        return next(info for info in infos if info['vf'] == self.index)
+
+    def state(self) -> dict[str, Any]:
+        """All that an attachment could leave changed."""
+        settle()
+        state = {
+            'driver': self.driver,
+            'override': (self.path / 'driver_override').read_text().strip(),
+            'pf': self.info(),
+        }
+        if self.driver == VF_DRIVER:
+            link = self.link()
+            for name in ('ifname', 'address', 'mtu', 'ifalias', 'altnames'):
+                state[name] = link.get(name)
+            state['up'] = 'UP' in link['flags']
+        return state
 
     def reset(self) -> None:
         """As if made anew: nothing set by the PF, its driver bound anew.
@@ -181,6 +197,22 @@ class PhysicalFunction(Device):
         self.name = name
         self.wire = wire
         self.usual_vfs = vfs
+
+    def infos(self) -> list[dict[str, Any]]:
+        """What its driver says of its VFs."""
+        return list(self.link().get('vfinfo_list', ()))
+
+    def rename(self, name: str) -> None:
+        """Give its network device another name, as an operator may."""
+        ifname = self.ifname
+        run('ip', 'link', 'set', ifname, 'down')
+        settle()
+        if name in self.link().get('altnames', ()):  # udev's doing
+            altname = ('altname', name)
+            run('ip', 'link', 'property', 'del', 'dev', ifname, *altname)
+        run('ip', 'link', 'set', ifname, 'name', name)
+        run('ip', 'link', 'set', name, 'up')
+        settle()
 
     def lend_vfs(self, count: int) -> list[VirtualFunction]:
         """The first VFs, as if made anew; the PF is up.
@@ -232,6 +264,10 @@ class Netns:
         """Run a program in it."""
         return run('ip', 'netns', 'exec', self.name, *words)
 
+    def delete(self) -> None:
+        """Its VFs come home as the kernel sends them."""
+        run('ip', 'netns', 'delete', self.name)
+
     def take(self, vf: Device, name: str, *addresses: str) -> None:
         """Move a VF's network device in, name it, address it, set it up."""
         ifname = vf.ifname
@@ -268,6 +304,16 @@ class Lab:
             described = json.load(source)
         self.pfs = [PhysicalFunction(**pf) for pf in described['pfs']]
         self.results = Path(os.environ['KURYR_SRIOV_LAB_RESULTS'])
+
+    def state(self) -> list[object]:
+        """All PFs with what they hold for VFs, and all network devices."""
+        settle()
+        links = json.loads(run('ip', '-j', '-d', 'link', 'show'))
+        names = ('ifname', 'address', 'mtu', 'flags', 'ifalias', 'altnames')
+        names = (*names, 'vfinfo_list')
+        return sorted(
+            ([link.get(name) for name in names] for link in links), key=str
+        )
 
     def on_wire(self, wire: str) -> list[PhysicalFunction]:
         """The PFs that share a wire."""

@@ -63,11 +63,6 @@ class TestNetdevice(OnHardware):
     driver_class = NetdeviceDriver
 
 
-class TestIgbvf(OnHardware):
-    driver_class = NetdeviceDriver
-    driver_name = 'igbvf'
-
-
 class TestVfio(OnHardware):
     driver_class = VfioDriver
     driver_name = 'vfio-pci'

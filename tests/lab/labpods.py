@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The library on the lab's node, as a daemon starts it, and its pods."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from labnode import Netns, VirtualFunction
+
+from kuryr_sriov import config, model
+from kuryr_sriov.node import Node
+
+# Each resource is called like the binding driver that it stands for.
+CONF = """\
+[sriov]
+resource_driver_mappings = netdevice:netdevice,igbvf:igbvf,vfio-pci:vfio-pci
+state_dir = {state}
+node_name = lab
+device_timeout = 20
+"""
+VLAN = 100
+KERNEL, USERSPACE = 'netdevice', 'vfio-pci'
+
+
+def start(folder: Path, **arguments: Any) -> Node:
+    """The library with its state in *folder*; to be closed."""
+    file = folder / 'kuryr.conf'
+    file.write_text(CONF.format(state=folder / 'state'), encoding='utf-8')
+    return Node(config.load(files=[str(file)]), **arguments)
+
+
+def make_vif(number: int, driver: str = KERNEL, **more: Any) -> model.Vif:
+    """VIF number *number*, by which MAC and addresses go; on one VLAN."""
+    vif = model.Vif(
+        id=f'port-{number}',
+        ifname='net1',
+        network='default/lab',
+        resource=f'intel.com/{driver}',
+        physnet=driver,
+        mac=f'fa:16:3e:00:00:{number:02x}',
+        addresses=(f'192.0.2.{number}/24', f'2001:db8::{number}/64'),
+        vlan=VLAN,
+    )
+    return dataclasses.replace(vif, **more)
+
+
+def sandbox(netns: Netns) -> model.Sandbox:
+    """The sandbox of the pod that has the network namespace."""
+    pod = model.Pod('default', netns.name, f'uid-{netns.name}')
+    return model.Sandbox(netns.name, netns.path, pod)
+
+
+def attach(
+    node: Node, vf: VirtualFunction, vif: model.Vif, netns: Netns
+) -> model.Attached:
+    """Wire one VF into a pod, as CNI ADD does."""
+    devices = [model.Device(vif.resource, vf.pci)]
+    (attached,) = node.attach(sandbox(netns), [vif], devices)
+    return attached

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a VIF asks of the NIC: set, read back from outside, given back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from labnode import Lab, Netns, VirtualFunction
+from labpods import KERNEL, USERSPACE, VLAN, attach, make_vif
+
+from kuryr_sriov import exceptions, model
+from kuryr_sriov.node import Node
+
+MakeNetns = Callable[[], Netns]
+PINNED = '02:00:00:00:00:99'
+
+
+@pytest.fixture
+def vf(
+    lab: Lab, make_vfs: Callable[..., list[VirtualFunction]]
+) -> VirtualFunction:
+    return make_vfs(lab.pfs[0], 1)[0]
+
+
+@pytest.mark.parametrize('driver', [KERNEL, 'igbvf', USERSPACE])
+def test_settings_are_held_by_the_pf_and_given_back(
+    vf: VirtualFunction, node: Node, make_netns: MakeNetns, driver: str
+) -> None:
+    before, pod = vf.state(), make_netns()
+    vif = make_vif(
+        1,
+        driver,
+        vlan_qos=3,
+        trust=True,
+        spoofchk=False,
+        min_tx_rate=0,
+        max_tx_rate=100,
+        link_state=None,
+        mtu=9000,
+    )
+
+    attach(node, vf, vif, pod)
+
+    held = vf.info()
+    assert held['address'] == vif.mac
+    assert held['vlan_list'] == [{'vlan': VLAN, 'qos': 3}]
+    assert held['rate'] == {'max_tx': 100, 'min_tx': 0}
+    assert (held['trust'], held['spoofchk']) == (True, False)
+    if driver == USERSPACE:
+        assert vf.driver == USERSPACE
+    else:
+        link = pod.link('net1')
+        assert (link['address'], link['mtu']) == (vif.mac, 9000)
+        assert (link['ifalias'], vf.netdev) == (before['ifname'], None)
+
+    node.detach(pod.name)
+    assert vf.state() == before
+
+
+@pytest.mark.parametrize('driver', [KERNEL, USERSPACE])
+@pytest.mark.parametrize(
+    'refused',
+    [
+        {'link_state': 'enable'},
+        {'min_tx_rate': 10, 'max_tx_rate': 100},
+        {'vlan_proto': '802.1ad'},
+        {'mtu': 9500},
+    ],
+    ids=lambda refused: next(iter(refused)),
+)
+def test_a_refusal_names_the_setting_and_leaves_nothing(
+    vf: VirtualFunction,
+    node: Node,
+    make_netns: MakeNetns,
+    driver: str,
+    refused: dict[str, Any],
+) -> None:
+    """EOPNOTSUPP, EINVAL and EPROTONOSUPPORT of a real NIC driver."""
+    (setting, *_) = refused
+    if (setting, driver) == ('mtu', USERSPACE):
+        pytest.skip('there is no interface to give an MTU to')
+    before, pod = vf.state(), make_netns()
+    vif = make_vif(1, driver, vlan_qos=3, trust=True, **refused)
+
+    with pytest.raises(exceptions.UnsupportedSetting, match=setting) as caught:
+        attach(node, vf, vif, pod)
+
+    assert caught.value.setting == setting
+    assert vf.state() == before
+    assert node.ledger.all() == ()
+
+
+@pytest.mark.parametrize('driver', [KERNEL, USERSPACE])
+def test_a_mac_that_the_operator_has_pinned_is_replaced_and_comes_back(
+    vf: VirtualFunction, node: Node, make_netns: MakeNetns, driver: str
+) -> None:
+    """igbvf takes another MAC only when it is bound anew."""
+    vf.configure('mac', PINNED)
+    before, pod = vf.state(), make_netns()
+    vif = make_vif(1, driver)
+
+    attach(node, vf, vif, pod)
+    assert vf.info()['address'] == vif.mac
+    if driver == KERNEL:
+        assert pod.link('net1')['address'] == vif.mac
+    node.detach(pod.name)
+
+    assert vf.state() == before
+
+
+def test_each_pod_on_a_vf_has_the_mac_of_its_own_port(
+    vf: VirtualFunction, node: Node, make_netns: MakeNetns
+) -> None:
+    """As its PF sees it, and as it sees itself; whatever was before."""
+    before = vf.state()
+    for number, driver in enumerate((KERNEL, KERNEL, USERSPACE, KERNEL), 1):
+        vif, pod = make_vif(number, driver), make_netns()
+        attach(node, vf, vif, pod)
+        assert vf.info()['address'] == vif.mac
+        if driver == KERNEL:
+            assert pod.link('net1')['address'] == vif.mac
+        node.detach(pod.name)
+        assert vf.state() == before
+
+
+def test_a_vif_attached_again_is_wired_anew(
+    vf: VirtualFunction, node: Node, make_netns: MakeNetns
+) -> None:
+    before, pod = vf.state(), make_netns()
+    attach(node, vf, make_vif(1), pod)
+    attach(node, vf, make_vif(2), pod)
+    node.check(pod.name)
+    assert pod.link('net1')['address'] == make_vif(2).mac
+    node.detach(pod.name)
+    assert vf.state() == before
+
+
+def test_what_is_reported_is_where_the_vf_is(
+    vf: VirtualFunction, node: Node, make_netns: MakeNetns
+) -> None:
+    vif = make_vif(1, USERSPACE)
+    attached = attach(node, vf, vif, make_netns())
+    assert attached.location == model.Location(
+        'lab', vf.pci, '8086:10ca', vif.physnet
+    )
+    group = vf.iommu_group
+    nodes = '/dev/vfio/vfio', f'/dev/vfio/{group}'
+    assert attached.device_info.device_nodes == nodes

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DEL: the VF comes home from wherever it is by then."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import labnode
+import pytest
+from labnode import DRIVERS, VF_DRIVER, Lab, Netns, VirtualFunction
+from labpods import KERNEL, USERSPACE, attach, make_vif
+
+from kuryr_sriov.node import Node
+
+MakeVfs = Callable[..., list[VirtualFunction]]
+MakeNetns = Callable[[], Netns]
+DRIVERS_OF_VIFS = pytest.mark.parametrize('driver', [KERNEL, USERSPACE])
+
+
+@dataclasses.dataclass(frozen=True)
+class Pod:
+    """A pod with one VF, and the VF's state before."""
+
+    vf: VirtualFunction
+    netns: Netns
+    before: dict[str, Any]
+    node: Node
+
+    def comes_home(self) -> bool:
+        """Whether DEL restores it all; a second one is harmless."""
+        self.node.detach(self.netns.name)
+        self.node.detach(self.netns.name)
+        assert self.node.ledger.all() == ()
+        now = self.vf.state()
+        assert now == self.before
+        return True
+
+
+@pytest.fixture
+def vf(lab: Lab, make_vfs: MakeVfs) -> VirtualFunction:
+    return make_vfs(lab.pfs[0], 1)[0]
+
+
+@pytest.fixture
+def make_pod(
+    vf: VirtualFunction, node: Node, make_netns: MakeNetns
+) -> Callable[..., Pod]:
+    def make(driver: str = KERNEL) -> Pod:
+        pod = Pod(vf, make_netns(), vf.state(), node)
+        attach(node, vf, make_vif(1, driver), pod.netns)
+        return pod
+
+    return make
+
+
+@pytest.fixture
+def pod(make_pod: Callable[..., Pod]) -> Pod:
+    return make_pod()
+
+
+@contextlib.contextmanager
+def interface(name: str) -> Iterator[None]:
+    """Somebody else's, in the node's own network namespace."""
+    labnode.run('ip', 'link', 'add', name, 'type', 'dummy')
+    try:
+        yield
+    finally:
+        labnode.run('ip', 'link', 'delete', name)
+
+
+def test_from_a_netns_that_is_alive(pod: Pod) -> None:
+    assert pod.comes_home()
+
+
+@DRIVERS_OF_VIFS
+def test_when_the_netns_is_gone(
+    make_pod: Callable[..., Pod], driver: str
+) -> None:
+    pod = make_pod(driver)
+    pod.netns.delete()
+    assert pod.comes_home()
+
+
+def test_when_the_pod_has_changed_it(pod: Pod) -> None:
+    pod.netns.run('ip', 'link', 'set', 'net1', 'down')
+    pod.netns.run(
+        *('ip', 'link', 'set', 'net1', 'name', 'other', 'mtu', '1300'),
+    )
+    pod.netns.run('ip', 'link', 'set', 'other', 'alias', 'mine')
+    assert pod.comes_home()
+
+
+def test_when_the_pod_has_renamed_it_and_the_netns_is_gone(pod: Pod) -> None:
+    pod.netns.run('ip', 'link', 'set', 'net1', 'down')
+    pod.netns.run('ip', 'link', 'set', 'net1', 'name', 'other')
+    pod.netns.delete()
+    assert pod.comes_home()
+
+
+@pytest.mark.parametrize('netns_gone', [False, True])
+def test_when_the_pods_name_is_taken_on_the_host(
+    pod: Pod, netns_gone: bool
+) -> None:
+    with interface('net1'):
+        if netns_gone:
+            pod.netns.delete()
+        assert pod.comes_home()
+
+
+def test_when_its_own_name_is_taken_all_else_is_restored(
+    pod: Pod, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = pod.before['ifname']
+    with interface(name):
+        pod.node.detach(pod.netns.name)
+        now = pod.vf.state()
+    assert f'its name {name} is taken' in caplog.text
+    assert pod.node.ledger.all() == ()
+    for state in (now, pod.before):
+        del state['ifname'], state['altnames']
+    assert now == pod.before
+
+
+def test_when_its_netdev_is_not_there_yet(pod: Pod) -> None:
+    """Its driver is just being bound."""
+    pod.vf.unbind()
+    bind = DRIVERS / VF_DRIVER / 'bind'
+    with ThreadPoolExecutor() as others:
+        others.submit(bind.write_text, pod.vf.pci)
+        assert pod.comes_home()
+
+
+@DRIVERS_OF_VIFS
+def test_when_somebody_has_unbound_its_driver(
+    make_pod: Callable[..., Pod], driver: str
+) -> None:
+    pod = make_pod(driver)
+    pod.vf.unbind()
+    assert pod.comes_home()
+
+
+def test_when_somebody_has_bound_another_driver(pod: Pod) -> None:
+    pod.vf.bind('vfio-pci')
+    assert pod.comes_home()
+
+
+@DRIVERS_OF_VIFS
+def test_when_another_sandbox_owns_it_by_now(
+    make_pod: Callable[..., Pod], make_netns: MakeNetns, driver: str
+) -> None:
+    """The first one's DEL came too late, and touches nothing."""
+    first = make_pod(driver)
+    first.netns.delete()
+    second = make_netns()
+    attach(first.node, first.vf, make_vif(2, driver), second)
+    running = first.vf.info()
+
+    first.node.detach(first.netns.name)
+
+    assert first.vf.info() == running
+    first.node.check(second.name)
+    first.node.detach(second.name)
+    assert first.vf.state() == first.before
+
+
+@DRIVERS_OF_VIFS
+def test_when_the_vfs_were_made_anew(
+    make_pod: Callable[..., Pod], driver: str
+) -> None:
+    pod = make_pod(driver)
+    (again,) = pod.vf.pf.make_vfs(1)
+    fresh = again.state()
+
+    pod.node.detach(pod.netns.name)
+
+    assert pod.node.ledger.all() == ()
+    now = again.state()
+    for state in (now, fresh, pod.before):
+        del state['pf']['address']  # random
+    assert now == fresh == pod.before
+
+
+def test_when_the_vf_is_no_more(pod: Pod) -> None:
+    pod.vf.pf.remove_vfs()
+    pod.node.detach(pod.netns.name)
+    assert pod.node.ledger.all() == ()
+
+
+def test_when_the_pf_was_renamed(pod: Pod) -> None:
+    """A PF is known by its PCI address."""
+    pf = pod.vf.pf
+    name = pf.ifname
+    pf.rename('renamed')
+    try:
+        pod.node.check(pod.netns.name)
+        assert pod.comes_home()
+    finally:
+        pf.rename(name)
