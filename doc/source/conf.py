@@ -3,8 +3,9 @@
 
 import importlib.metadata
 import pathlib
+import sys
 
-REPOSITORY = pathlib.Path(__file__).parents[2]
+sys.path.insert(0, str(pathlib.Path(__file__).parent / 'extensions'))
 
 project = 'kuryr-sriov'
 author = 'The kuryr-sriov authors'
@@ -13,7 +14,7 @@ release = importlib.metadata.version(project)
 version = '.'.join(release.split('.')[:2])
 
 extensions = [
-    'oslo_config.sphinxext',
+    'options',
     'reno.sphinxext',
     'sphinx.ext.autodoc',
 ]
@@ -30,11 +31,10 @@ html_css_files = ['pages.css']
 html_copy_source = False
 html_show_sourcelink = False
 
-nitpicky = False
-autodoc_class_signature = 'separated'
+autodoc_class_signature = 'mixed'
 autodoc_member_order = 'bysource'
 autodoc_preserve_defaults = True
 autodoc_typehints = 'signature'
-python_maximum_signature_line_length = 60
+python_maximum_signature_line_length = 79
 python_use_unqualified_type_names = True
-smartquotes = False
+smartquotes_action = 'D'

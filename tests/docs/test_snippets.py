@@ -73,19 +73,13 @@ def test_driver_is_chosen_by_its_name(snippets):
     assert (section.tagged_mtu, section.device_timeout) == (1496, 30)
 
 
-def test_driver_keeps_the_contract(snippets, tmp_path):
-    """As its author would run it."""
+@pytest.mark.parametrize('test', ['test_daemon.py', 'acme/test_acme.py'])
+def test_tests_that_are_shown_pass(snippets, tmp_path, test):
+    """As their author would run them."""
+    shutil.copytree(snippets, tmp_path / 'snippets')
     run = subprocess.run(
-        [
-            sys.executable,
-            '-m',
-            'pytest',
-            '-q',
-            '-c',
-            os.devnull,
-            'test_acme.py',
-        ],
-        cwd=shutil.copytree(snippets / 'acme', tmp_path / 'acme'),
+        [sys.executable, '-m', 'pytest', '-q', '-c', os.devnull, test],
+        cwd=tmp_path / 'snippets',
         env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
