@@ -3,11 +3,13 @@
 
 import sys
 
+SUITES = 'binding', 'requesting', 'subnets', 'vif'
+
 # The suites live in the library; let their assertions explain themselves as
 # those of any test module do. Nobody else pays for pytest.
 if 'pytest' in sys.modules:
     import pytest
 
     pytest.register_assert_rewrite(
-        f'{__name__}.binding', f'{__name__}.subnets', f'{__name__}.vif'
+        *(f'{__name__}.{suite}' for suite in SUITES)
     )

@@ -23,10 +23,9 @@ def _override(name: str) -> NotImplementedError:
 class ProviderFixtures:
     """A network provider, and who asks it.
 
-    These have to be overridden: ``conf``, ``subnet_ids``, ``small_subnet``,
-    ``impatient`` and ``neighbour``. What your provider has no word for has
-    an answer all the same: where nobody shares it, a neighbour has one of
-    his own.
+    These have to be overridden: ``conf``, ``impatient`` and ``neighbour``.
+    What your provider has no word for has an answer all the same: where no
+    other cluster can share it, a neighbour has one of his own.
 
     :cvar driver_class: the class under test.
     """
@@ -41,12 +40,12 @@ class ProviderFixtures:
     @pytest.fixture
     def subnet_ids(self) -> tuple[str, str]:
         """Subnets of two networks, with room for twenty pods each."""
-        raise _override('subnet_ids')
+        return 'subnet-1', 'subnet-2'
 
     @pytest.fixture
     def small_subnet(self) -> str:
-        """Id of a subnet with room for one to seven pods."""
-        raise _override('small_subnet')
+        """A subnet of another network, with room for one to seven."""
+        return 'subnet-3'
 
     @pytest.fixture
     def unknown_subnet(self) -> str:

@@ -10,9 +10,9 @@ from kuryr_sriov.testing.vif import PodVIFDriverContract
 
 SUBNETS = """
 subnets:
-- {id: a, network: a, physnet: physnet22, cidr: 10.1.0.0/24, vlan: 1}
-- {id: b, network: b, physnet: physnet23, cidr: 10.2.0.0/24, mtu: 9000}
-- {id: small, network: c, physnet: physnet23, cidr: 10.3.0.0/30, vlan: 3}
+- {id: subnet-1, network: a, physnet: a, cidr: 10.1.0.0/24, vlan: 1}
+- {id: subnet-2, network: b, physnet: b, cidr: 10.2.0.0/24, mtu: 9000}
+- {id: subnet-3, network: c, physnet: b, cidr: 10.3.0.0/30, vlan: 3}
 """
 
 
@@ -23,28 +23,16 @@ class TestLocal(PodVIFDriverContract):
     def make_conf(self, tmp_path):
         file = tmp_path / 'subnets.yaml'
         file.write_text(SUBNETS)
-
-        def conf(database='local.sqlite', grace=300.0):
-            return types.SimpleNamespace(
-                subnets_file=str(file),
-                database=str(tmp_path / database),
-                database_timeout=10.0,
-                orphan_grace_period=grace,
-            )
-
-        return conf
+        return lambda database='ours', grace=300.0: types.SimpleNamespace(
+            subnets_file=str(file),
+            database=str(tmp_path / database),
+            database_timeout=10.0,
+            orphan_grace_period=grace,
+        )
 
     @pytest.fixture
     def conf(self, make_conf):
         return make_conf()
-
-    @pytest.fixture
-    def subnet_ids(self):
-        return 'a', 'b'
-
-    @pytest.fixture
-    def small_subnet(self):
-        return 'small'
 
     @pytest.fixture
     def impatient(self, make_conf):
@@ -52,4 +40,4 @@ class TestLocal(PodVIFDriverContract):
 
     @pytest.fixture
     def neighbour(self, make_conf):
-        return LocalVIFDriver(make_conf('neighbour.sqlite'))
+        return LocalVIFDriver(make_conf('theirs'))
