@@ -1,132 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract suite of binding drivers.
 
-Subclass ``BindingDriverContract`` in a pytest module, override the fixtures
-that say what your driver is and where it runs, and pytest runs the suite::
+Subclass ``SimulatedBindingContract`` in a pytest module, and pytest runs the
+suite on a simulated node::
 
-    class TestMyDriver(BindingDriverContract):
+    class TestMyDriver(SimulatedBindingContract):
         driver_class = MyDriver
+        driver_name = 'my_driver'
 
-        @pytest.fixture
-        def host(self, node):
-            return node
-
-The same suite runs on the simulated node and on real hardware.
+Subclass ``BindingDriverContract`` and override the fixtures that say what
+the node is, and the same suite runs on your hardware. The fixtures are those
+of ``nodes.NodeFixtures``.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import types
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from kuryr_sriov import exceptions, model
+from kuryr_sriov import exceptions, model, plugins
 from kuryr_sriov.binding import base
 from kuryr_sriov.testing.interrupt import InterruptedHost, Killed
+from kuryr_sriov.testing.nodes import (
+    Meddle,
+    NodeFixtures,
+    SimulatedNodeFixtures,
+)
+
+NO_VF = '0000:7f:1f.7'
 
 
-class BindingDriverContract:
-    """What every binding driver has to do, and why.
+class BindingDriverContract(NodeFixtures):
+    """What every binding driver has to do, and why."""
 
-    :cvar driver_class: the class under test.
-    :cvar driver_name: entry-point name that it is chosen by.
-    :cvar kernel: whether the pod gets a kernel interface.
-    """
-
-    driver_class: ClassVar[type[base.BindingDriver]]
-    driver_name: ClassVar[str] = 'netdevice'
-    kernel: ClassVar[bool] = True
-
-    @pytest.fixture
-    def conf(self) -> Any:
-        """The driver's section of kuryr.conf."""
-        return types.SimpleNamespace(device_timeout=5.0)
-
-    @pytest.fixture
-    def host(self) -> base.Host:
-        """The node; override it."""
-        raise NotImplementedError('override the fixture host')
-
-    @pytest.fixture
-    def pci(self) -> str:
-        """A VF that nobody uses; override it."""
-        raise NotImplementedError('override the fixture pci')
-
-    @pytest.fixture
-    def netns(self) -> Iterator[str]:
-        """Path of a network namespace of its own; override it."""
-        raise NotImplementedError('override the fixture netns')
-
-    @pytest.fixture
-    def delete_netns(self) -> Callable[[str], None]:
-        """Deletes a network namespace; override it."""
-        raise NotImplementedError('override the fixture delete_netns')
-
-    @pytest.fixture
-    def driver_override(self) -> Callable[[str], str]:
-        """Reads a VF's ``driver_override``; override it."""
-        raise NotImplementedError('override the fixture driver_override')
-
-    @pytest.fixture
-    def vif(self) -> model.Vif:
-        """A VIF that the NIC can provide."""
-        return model.Vif(
-            id='3f1c1d2e-0000-4000-8000-000000000001',
-            ifname='net1',
-            network='default/sriov-net1',
-            resource='intel.com/physnet22',
-            physnet='physnet22',
-            mac='fa:16:3e:aa:bb:01',
-            addresses=('192.168.2.7/24', 'fd00:2::7/64'),
-            gateways=('192.168.2.1',),
-            routes=(model.Route('10.9.0.0/16', '192.168.2.254'),),
-            vlan=3501,
-            mtu=1450,
+    def test_the_library_would_load_it(self) -> None:
+        """Else the first who sees the refusal is an operator."""
+        broken = plugins.broken(
+            self.driver_class, base.BindingDriver, plugins.BINDING_DRIVERS
         )
+        assert not broken, f'{self.driver_class.__qualname__} {broken}'
 
-    @pytest.fixture
-    def refused(self) -> dict[str, Any]:
-        """Fields of a VIF that this NIC refuses, one setting."""
-        return {'min_tx_rate': 100}
+    def test_a_snapshot_is_what_the_node_shows(
+        self, driver: base.BindingDriver, host: base.Host, pci: str
+    ) -> None:
+        """What it leaves out, no ``disconnect`` can restore."""
+        state, device = driver.snapshot(pci), host.pci.device(pci)
+        assert (state.driver, state.ifname) == (device.driver, device.ifname)
+        assert state.settings == self.settings(host, pci)
+        if device.ifname:
+            link = host.links.get(device.ifindex)
+            assert (state.mac, state.mtu) == (link.mac, link.mtu)
+            assert (state.alias, state.up) == (link.alias, link.up)
 
-    @pytest.fixture
-    def driver(self, host: base.Host, conf: Any) -> base.BindingDriver:
-        """The driver under test."""
-        return self.make(host, conf)
-
-    @pytest.fixture
-    def attachment(
-        self,
-        driver: base.BindingDriver,
-        host: base.Host,
-        pci: str,
-        netns: str,
-        vif: model.Vif,
-    ) -> model.Attachment:
-        """The record that the ledger has before ``connect``."""
-        return model.Attachment(
-            sandbox=model.Sandbox(
-                'c0ffee', netns, model.Pod('default', 'nginx', 'uid-1')
-            ),
-            vif=vif,
-            pci=pci,
-            driver=self.driver_name,
-            pf=host.pci.device(pci).pf,
-            original=driver.snapshot(pci),
-        )
-
-    def make(self, host: Any, conf: Any) -> base.BindingDriver:
-        """The driver on some host."""
-        return self.driver_class(self.driver_name, host, conf)
-
-    def interface(
-        self, host: base.Host, attachment: model.Attachment
-    ) -> model.Link | None:
-        """The VF's interface in the sandbox."""
-        return host.links.find(attachment.pci, attachment.sandbox.netns)
+    def test_a_snapshot_of_no_vf_is_refused(
+        self, driver: base.BindingDriver
+    ) -> None:
+        """An empty state, restored, would be a VF without a driver."""
+        with pytest.raises(exceptions.DeviceMissing, match=NO_VF):
+            driver.snapshot(NO_VF)
 
     def test_a_snapshot_changes_nothing(
         self, driver: base.BindingDriver, pci: str
@@ -141,14 +75,12 @@ class BindingDriverContract:
         attachment: model.Attachment,
     ) -> None:
         """A VF on no VLAN, or another's, reaches another tenant."""
+        vif = attachment.vif
         driver.connect(attachment)
-        held = driver.snapshot(attachment.pci).settings
-        if attachment.original.settings is None:
-            assert held is None
-        else:
-            assert held is not None
-            assert held.mac == attachment.vif.mac
-            assert held.vlan == attachment.vif.vlan
+        held = self.settings(host, attachment.pci)
+        assert (held is None) == (attachment.pf == '')
+        if held:
+            assert (held.mac, held.vlan) == (vif.mac, vif.vlan)
 
     def test_the_pod_has_the_interface_of_its_vif(
         self,
@@ -216,11 +148,10 @@ class BindingDriverContract:
         driver: base.BindingDriver,
         host: base.Host,
         attachment: model.Attachment,
-        conf: Any,
     ) -> None:
         """An operator's hand, or another tool, may have been faster."""
         driver.connect(attachment)
-        host.pci.bind(attachment.pci, '', conf.device_timeout)
+        host.pci.bind(attachment.pci, '', 5.0)
         driver.disconnect(attachment)
         assert driver.snapshot(attachment.pci) == attachment.original
 
@@ -228,7 +159,7 @@ class BindingDriverContract:
         self, driver: base.BindingDriver, attachment: model.Attachment
     ) -> None:
         """sriov_numvfs was lowered: DEL must still end."""
-        driver.disconnect(dataclasses.replace(attachment, pci='0000:7f:1f.7'))
+        driver.disconnect(dataclasses.replace(attachment, pci=NO_VF))
 
     def test_the_vf_can_be_used_again(
         self, driver: base.BindingDriver, attachment: model.Attachment
@@ -259,24 +190,28 @@ class BindingDriverContract:
         driver.connect(attachment)
         driver.check(attachment)
 
-    def test_check_sees_another_vlan(
+    def test_check_sees_what_somebody_else_changed(
+        self,
+        driver: base.BindingDriver,
+        attachment: model.Attachment,
+        meddle: Meddle,
+    ) -> None:
+        """Somebody's ``ip link set vf`` moves the pod to another tenant."""
+        driver.connect(attachment)
+        words = meddle(attachment)
+        with pytest.raises(exceptions.Drifted, match=words):
+            driver.check(attachment)
+
+    def test_check_sees_that_the_driver_was_unbound(
         self,
         driver: base.BindingDriver,
         host: base.Host,
         attachment: model.Attachment,
     ) -> None:
-        """Somebody else's ``ip link set vf`` moves the pod to a tenant."""
-        if attachment.original.settings is None:
-            pytest.skip('the hypervisor has the VLAN')
+        """The pod has no NIC any more, and only CHECK can tell."""
         driver.connect(attachment)
-        device = host.pci.device(attachment.pci)
-        assert device.vf_index is not None
-        host.links.set_vf(
-            host.pci.device(device.pf).ifindex,
-            device.vf_index,
-            model.VfSettings(vlan=99, vlan_qos=0, vlan_proto='802.1q'),
-        )
-        with pytest.raises(exceptions.Drifted, match='vlan is 99, not 3501'):
+        host.pci.bind(attachment.pci, '', 5.0)
+        with pytest.raises(exceptions.Drifted, match=attachment.pci):
             driver.check(attachment)
 
     def test_a_refused_setting_is_named_and_nothing_stays(
@@ -350,3 +285,7 @@ class BindingDriverContract:
                 driver.disconnect(attachment)
             assert driver.snapshot(attachment.pci) == attachment.original
         assert allowed > 0
+
+
+class SimulatedBindingContract(SimulatedNodeFixtures, BindingDriverContract):
+    """The same, on a simulated node."""
