@@ -31,7 +31,7 @@ pagination_max_limit = 3
 notify_nova_on_port_status_changes = false
 notify_nova_on_port_data_changes = false
 [database]
-connection = sqlite:///{folder}/neutron.sqlite
+connection = sqlite:///{folder}/neutron.sqlite?cached_statements=2000
 sqlite_synchronous = false
 [oslo_concurrency]
 lock_path = {folder}/lock
