@@ -83,7 +83,7 @@ def test_tests_that_are_shown_pass(snippets, tmp_path, test):
         env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert run.returncode == 0, run.stdout
