@@ -138,7 +138,8 @@ def unpinned(
     """
     settings = original.settings
     assert settings is not None
-    if original.mac and settings.mac != current.mac:
+    another = settings.mac not in (original.mac, None)
+    if original.mac and (another or settings.mac != current.mac):
         return dataclasses.replace(settings, mac=NO_MAC)
     return settings
 

@@ -74,10 +74,10 @@ class VfDriver(base.BindingDriver):
         self._set(device, target, current)
         own = original.mac == original.settings.mac
         self._restore_link(attachment, own and target != original.settings)
-        if not own:  # by now the PF may show what the VF has told it
-            shown = self.held(device)
-            assert shown is not None
-            self._set(device, original.settings, shown)
+        # By now the PF may show what the VF has told it, if it ever does.
+        shown = self.held(device)
+        assert shown is not None
+        self._set(device, original.settings, shown)
 
     def drift(self, attachment: model.Attachment) -> list[str]:
         """What the PF holds that is not what the VIF asks for."""
