@@ -15,7 +15,7 @@ import sys
 
 import pytest
 
-from kuryr_sriov import exceptions
+from kuryr_sriov import exceptions, model
 from kuryr_sriov.host.locks import PfLocks
 from kuryr_sriov.testing.interrupt import Killed
 
@@ -91,7 +91,13 @@ def assert_usable(world, node, pod):
     assert world.node.state() == before
 
 
-def test_a_kill_at_any_point_of_attach(world, death, pod):
+@pytest.mark.parametrize('pinned', ['', '02:00:00:00:99:01'])
+def test_a_kill_at_any_point_of_attach(world, death, pod, pinned):
+    """Also where the PF had set a MAC, other than the VF's own."""
+    if pinned:
+        pf = world.node.host.pci.device('0000:02:00.1').ifindex
+        settings = model.VfSettings(mac=pinned)
+        world.node.host.links.set_vf(pf, 0, settings)
     before = world.node.state()
     seen = set()
     for left in itertools.count():

@@ -6,6 +6,7 @@ import dataclasses
 import pytest
 
 from kuryr_sriov import model
+from kuryr_sriov.testing.node import Pf
 
 PF = '0000:02:00.1'
 
@@ -221,8 +222,11 @@ def test_when_the_pf_was_renamed(world, node, device, sandbox, before):
 
 
 @pytest.mark.parametrize('own', [True, False])
-def test_a_mac_that_the_pf_had_set_comes_back(world, node, own):
+@pytest.mark.parametrize('nic', ['igb', 'i40e', 'mlx5_core'])
+def test_a_mac_that_the_pf_had_set_comes_back(world, tmp_path, nic, own):
     """As operators do, who copy the VF's own MAC or choose another."""
+    pfs = [Pf('0000:02:00.0', 'ens6', 1, nic), Pf(PF, 'ens8', 1, nic)]
+    world = type(world)(tmp_path / nic, pfs)
     host = world.node.host
     for pf in (0, 1):
         vf = host.pci.device(world.vf(pf, 0).pci)
@@ -230,10 +234,11 @@ def test_a_mac_that_the_pf_had_set_comes_back(world, node, own):
         index = host.pci.device(vf.pf).ifindex
         host.links.set_vf(index, 0, model.VfSettings(mac=mac))
     before = shown(world)
-    sandbox = world.sandbox(1, world.vf(0, 0), world.vf(1, 0))
-    node.attach(sandbox, world.both())
-    node.check(sandbox.container_id)
-    node.detach(sandbox.container_id)
+    with world.start() as node:
+        sandbox = world.sandbox(1, world.vf(0, 0), world.vf(1, 0))
+        node.attach(sandbox, world.both())
+        node.check(sandbox.container_id)
+        node.detach(sandbox.container_id)
     assert shown(world) == before
 
 
