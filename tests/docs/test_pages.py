@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+import kuryr_sriov
 from kuryr_sriov import controller, exceptions, model, node
 from kuryr_sriov.cmd import main
 
@@ -77,6 +78,13 @@ def test_methods_that_are_named_are_there(pages):
     assert named
     for home, name in named:
         assert hasattr(homes[home], name)
+
+
+@pytest.mark.parametrize('name', kuryr_sriov.__all__)
+def test_public_names_are_in_the_api(pages, name):
+    home = getattr(kuryr_sriov, name).__module__
+    documented = {f':: {home}\n', f':: {home}.{name}\n'}
+    assert any(directive in pages['api'] for directive in documented)
 
 
 def test_options_that_are_named_are_there(pages, options):
