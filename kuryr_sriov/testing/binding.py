@@ -63,10 +63,12 @@ class BindingDriverContract(NodeFixtures):
             driver.snapshot(NO_VF)
 
     def test_a_snapshot_changes_nothing(
-        self, driver: base.BindingDriver, pci: str
+        self, driver: base.BindingDriver, host: base.Host, pci: str
     ) -> None:
-        """The record of the original is only worth what it saw first."""
+        """There is no record yet from which a change could be undone."""
+        before = self.shown(host, pci)
         assert driver.snapshot(pci) == driver.snapshot(pci)
+        assert self.shown(host, pci) == before
 
     def test_the_pf_holds_mac_and_vlan_of_the_port(
         self,

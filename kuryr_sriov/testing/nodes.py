@@ -155,6 +155,14 @@ class NodeFixtures:
         pf = host.pci.device(device.pf)
         return host.links.vf(pf.ifindex, device.vf_index)
 
+    def shown(
+        self, host: base.Host, pci: str
+    ) -> tuple[model.PciDevice, model.Link | None, model.VfSettings | None]:
+        """All that the node shows of a VF that is at home."""
+        device = host.pci.device(pci)
+        link = host.links.get(device.ifindex) if device.ifindex else None
+        return device, link, self.settings(host, pci)
+
 
 class SimulatedNodeFixtures(NodeFixtures):
     """A simulated node: nothing has to be overridden.

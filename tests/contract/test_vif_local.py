@@ -36,8 +36,8 @@ class TestLocal(PodVIFDriverContract):
 
     @pytest.fixture
     def impatient(self, make_conf):
-        return LocalVIFDriver(make_conf(grace=0.0))
+        return self.driver_class(make_conf(grace=0.0))
 
     @pytest.fixture
     def neighbour(self, make_conf):
-        return LocalVIFDriver(make_conf('theirs'))
+        return self.driver_class(make_conf('theirs'))
