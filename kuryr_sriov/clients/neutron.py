@@ -128,6 +128,17 @@ class NeutronClient:
         answer = self._call('GET', f'/{collection}/{id}')
         return cast(Resource, answer.json()[name])
 
+    def find(self, collection: str, name_or_id: str) -> list[Resource]:
+        """All that have that name, or that id."""
+        for key in ('name', 'id'):
+            answer = self._call(
+                'GET', f'/{collection}', params={key: name_or_id}
+            )
+            found = cast(list[Resource], answer.json()[collection])
+            if found:
+                return found
+        return []
+
     def list_ports(
         self, filters: Mapping[str, str]
     ) -> tuple[list[Resource], datetime]:

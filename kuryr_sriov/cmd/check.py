@@ -20,6 +20,7 @@ CHECKS = (
     Check('kuryr.conf', configuration.files),
     Check('options', configuration.options, needs=('kuryr.conf',)),
     Check('drivers', configuration.drivers, needs=('options',)),
+    Check('provider', configuration.provider, needs=('options',)),
     Check('VFs', devices.vfs),
     Check('userspace', devices.userspace, needs=('options',)),
     Check('kubelet', kubelet.answers, needs=('options',)),

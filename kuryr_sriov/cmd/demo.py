@@ -32,6 +32,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the how-to's files (default: %(default)s)",
     )
     parser.add_argument(
+        '--cloud',
+        metavar='NAME',
+        help='take the ports from the Neutron of this cloud in clouds.yaml',
+    )
+    parser.add_argument(
+        '--node',
+        default=howto.NODE,
+        metavar='HOST',
+        help='with --cloud: a host that runs an SR-IOV agent',
+    )
+    parser.add_argument(
+        '--subnets',
+        default='vlan-sriov-subnet-1,vlan-sriov-subnet-2',
+        metavar='NAMES',
+        help="with --cloud: names or ids of the two networks' subnets "
+        '(default: %(default)s)',
+    )
+    parser.add_argument(
         '--kill-at',
         type=killed.parse,
         metavar='STEP[+N]',
@@ -43,17 +61,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Play it; 0 if everything was given back."""
     with tempfile.TemporaryDirectory(prefix='kuryr-sriov-') as scratch:
-        report = play(howto.read(args.files), Path(scratch), args.kill_at)
+        files = howto.read(args.files, args.node)
+        folder = Path(scratch)
+        if args.cloud:
+            from kuryr_sriov.cmd import cloud
+
+            found = cloud.read(args.cloud, args.subnets.split(','), folder)
+            report = play(
+                found.adapted(files), folder, args.kill_at, found.conf
+            )
+        else:
+            report = play(files, folder, args.kill_at)
     story.show(report, as_json=args.json)
     return 0 if all(report['given_back'].values()) else 1
 
 
 def play(
-    files: howto.HowTo, scratch: Path, kill_at: tuple[str, int] | None
+    files: howto.HowTo,
+    scratch: Path,
+    kill_at: tuple[str, int] | None,
+    *more: Path,
 ) -> dict[str, Any]:
     """The whole how-to; see ``story`` for what is returned."""
     (scratch / 'kubelet').mkdir()
-    conf = files.conf(scratch)
+    conf = files.conf(scratch, *more)
     with contextlib.ExitStack() as stack:
         simulated = SimulatedNode(scratch / 'node', files.pfs())
         stack.callback(simulated.close)
@@ -63,6 +94,7 @@ def play(
         controller = Controller(conf, files.get_nad, published.__setitem__)
         before = simulated.state()
 
+        stack.callback(controller.release, files.pod)  # whatever happens
         controller.request(files.pod)
         ((pod, vifs),) = published.items()
         kubelet.allocate(pod.namespace, pod.name, pod.uid, files.requests())

@@ -62,8 +62,11 @@ class HowTo:
                     wanted[name] = wanted.get(name, 0) + int(number)
         return wanted
 
-    def conf(self, state: Path, subnets: str = '') -> Any:
-        """The how-to's kuryr.conf, with all that is written in ``state``."""
+    def conf(self, state: Path, *more: Path) -> Any:
+        """The how-to's kuryr.conf, with all that is written in ``state``.
+
+        :param more: configuration files that override it.
+        """
         own = state / 'demo.conf'
         own.write_text(
             '[sriov]\n'
@@ -71,9 +74,10 @@ class HowTo:
             f'kubelet_root_dir = {state}/kubelet\n'
             '[sriov_local]\n'
             f'database = {state}/local.sqlite\n'
-            f'subnets_file = {subnets or self.folder / "subnets.yaml"}\n'
+            f'subnets_file = {self.folder / "subnets.yaml"}\n'
         )
-        return config.load(files=[str(self.folder / 'kuryr.conf'), str(own)])
+        files = (self.folder / 'kuryr.conf', own, *more)
+        return config.load(files=[str(file) for file in files])
 
 
 def default_folder() -> Path:
@@ -83,9 +87,10 @@ def default_folder() -> Path:
     return checkout if checkout.is_dir() else installed
 
 
-def read(folder: Path) -> HowTo:
+def read(folder: Path, node: str = NODE) -> HowTo:
     """Read all files.
 
+    :param node: where the pod is scheduled.
     :raises ConfigurationError: one is missing or not what it should be.
     """
     try:
@@ -98,7 +103,7 @@ def read(folder: Path) -> HowTo:
         return HowTo(
             folder,
             {(NAMESPACE, nad['metadata']['name']): nad for nad in nads},
-            _pod(deployment),
+            _pod(deployment, node),
             {
                 pool['resourceName']: pool['selectors']['rootDevices']
                 for pool in plugin['resourceList']
@@ -114,7 +119,7 @@ def read(folder: Path) -> HowTo:
         ) from error
 
 
-def _pod(deployment: Mapping[str, Any]) -> Mapping[str, Any]:
+def _pod(deployment: Mapping[str, Any], node: str) -> Mapping[str, Any]:
     """The pod that the Deployment's controller would make."""
     template = deployment['spec']['template']
     name = deployment['metadata']['name']
@@ -124,5 +129,5 @@ def _pod(deployment: Mapping[str, Any]) -> Mapping[str, Any]:
         'namespace': NAMESPACE,
         'uid': str(uuid.uuid4()),
     }
-    spec = {**template['spec'], 'nodeName': NODE}
+    spec = {**template['spec'], 'nodeName': node}
     return {'metadata': metadata, 'spec': spec}

@@ -64,6 +64,17 @@ class PodVIFDriver(abc.ABC):
     def __init__(self, conf: Any) -> None:
         self.conf = conf
 
+    @classmethod
+    def preflight(cls, conf: Any) -> Sequence[str]:
+        """What of ``conf`` will not do, one sentence each; optional.
+
+        It may ask the provider; it changes nothing.
+        """
+        return ()
+
+    def close(self) -> None:  # noqa: B027 (a driver may have nothing to close)
+        """Close what is open; the next call opens it again; optional."""
+
     @abc.abstractmethod
     def describe_subnet(self, subnet_id: str) -> model.Subnet:
         """What the provider says of a subnet.

@@ -29,7 +29,7 @@ def test_administrator_lacks_the_service_role(
 
     assert caught.value.type == 'PolicyNotAuthorized'
     assert '"admin" alone does not have it' in str(caught.value)
-    assert 'role "service"' in driver.preflight()[0]
+    assert 'role "service"' in driver.preflight(driver.conf)[0]
     driver.release_vifs(pod)
 
 
@@ -61,8 +61,9 @@ def test_service_without_member_leaves_no_untagged_port(
 def test_documented_user_passes_the_preflight(
     driver: NeutronVIFDriver, make: MakeDriver
 ) -> None:
-    assert driver.preflight() == ()
-    assert 'cluster is not set' in make(cluster=None).preflight()[0]
+    assert driver.preflight(driver.conf) == ()
+    careless = make(cluster=None)
+    assert 'cluster is not set' in careless.preflight(careless.conf)[0]
 
 
 def test_who_may_read_provider_attributes_is_told_physnet_and_vlan(

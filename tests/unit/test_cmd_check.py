@@ -9,7 +9,9 @@ import pytest
 
 from kuryr_sriov import config, exceptions, model
 from kuryr_sriov.cmd import check, preflight
+from kuryr_sriov.cmd.checks import configuration
 from kuryr_sriov.cmd.main import main
+from kuryr_sriov.drivers.local import LocalVIFDriver
 from kuryr_sriov.node import Node
 from kuryr_sriov.testing.kubelet import Kubelet
 from kuryr_sriov.testing.node import Pf, SimulatedNode, Vf
@@ -94,12 +96,13 @@ def test_a_good_node_is_ready(machine):
     assert check.ready(findings)
     lines = list(check.lines(findings))
     assert lines[0] == f'ok      kuryr.conf  {machine.folder}/kuryr.conf'
-    assert lines[1:13] == [
+    assert lines[1:14] == [
         'ok      options     valid, and fit each other',
         'ok      drivers     binding driver netdevice',
         'ok      drivers     binding driver vfio-pci',
         'ok      drivers     subnet driver nad',
         'ok      drivers     vif driver local',
+        'ok      provider    vif driver local finds nothing wrong',
         f'ok      VFs         PF {PF} (ens6), VFs: 2 of 2',
         f'ok      VFs         PF {OTHER_PF} (ens8), VFs: 2 of 7',
         'ok      userspace   vfio-pci is loaded',
@@ -112,7 +115,7 @@ def test_a_good_node_is_ready(machine):
         'ok      ledger      attachments on record: 1',
         'ok      leftovers   none',
         '',
-        'This node is ready (ok: 16).',
+        'This node is ready (ok: 17).',
     ]
 
 
@@ -131,6 +134,42 @@ def test_nothing_is_changed(machine):
     assert everything() == before
 
 
+# provider
+
+
+def provider_says(monkeypatch, machine, answer):
+    def preflight(cls, conf):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(LocalVIFDriver, 'preflight', classmethod(preflight))
+    return [(r.status, r.message) for r in machine.results('provider')]
+
+
+def test_what_a_vif_driver_finds_wrong_has_failed(monkeypatch, machine):
+    problems = ('no role "service"', 'no cluster')
+    assert provider_says(monkeypatch, machine, problems) == [
+        ('failed', problem) for problem in problems
+    ]
+
+
+def test_a_provider_that_cannot_be_asked_here_is_a_warning(
+    monkeypatch, machine
+):
+    error = exceptions.ProviderUnavailable('no answer from Keystone')
+    assert provider_says(monkeypatch, machine, error) == [
+        ('warning', 'vif driver local: no answer from Keystone')
+    ]
+
+
+def test_a_vif_driver_that_does_not_load_cannot_be_asked(machine):
+    machine.sriov['vif_driver'] = 'nutron'
+    subject = preflight.Subject(machine.node.host, machine.conf())
+    results = list(configuration.provider(subject))
+    assert [r.status for r in results] == ['skipped']
+
+
 # kuryr.conf
 
 
@@ -141,6 +180,7 @@ def test_a_file_that_cannot_be_read_skips_what_needs_it(machine):
         ('kuryr.conf', 'failed'),
         ('options', 'skipped'),
         ('drivers', 'skipped'),
+        ('provider', 'skipped'),
         ('VFs', 'ok'),
         ('userspace', 'skipped'),
         ('kubelet', 'skipped'),

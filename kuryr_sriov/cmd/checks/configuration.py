@@ -7,7 +7,14 @@ from collections.abc import Iterator
 
 from kuryr_sriov import config, exceptions, plugins
 from kuryr_sriov.binding.base import BindingDriver
-from kuryr_sriov.cmd.preflight import Result, Subject, failed, ok, warning
+from kuryr_sriov.cmd.preflight import (
+    Result,
+    Subject,
+    failed,
+    ok,
+    skipped,
+    warning,
+)
 from kuryr_sriov.drivers.base import PodSubnetsDriver, PodVIFDriver
 
 
@@ -53,6 +60,26 @@ def drivers(subject: Subject) -> Iterator[Result]:
                 yield from map(failed, error.problems)
             else:
                 yield ok(f'{_kind(group)} {name}')
+
+
+def provider(subject: Subject) -> Iterator[Result]:
+    """The VIF driver has what it needs of its provider."""
+    name = subject.conf.sriov.vif_driver
+    try:
+        driver = plugins.load(plugins.VIF_DRIVERS, name, PodVIFDriver)
+        problems = driver.preflight(config.section(subject.conf, driver))
+    except exceptions.PluginError:
+        yield skipped(f'vif driver {name} does not load here')
+    except exceptions.KuryrSriovError as error:
+        yield warning(
+            f'vif driver {name}: {error}',
+            'Where the controller runs, this has to be right; a node does '
+            'not need it.',
+        )
+    else:
+        yield from map(failed, problems)
+        if not problems:
+            yield ok(f'vif driver {name} finds nothing wrong')
 
 
 def _kind(group: str) -> str:

@@ -158,16 +158,21 @@ class NeutronVIFDriver(base.PodVIFDriver):
                 LOG.warning('orphaned port %s stays: %s', port.id, error)
         return tuple(gone)
 
-    def preflight(self) -> tuple[str, ...]:
-        """What of ``[neutron]`` will not do, one sentence each."""
+    @classmethod
+    def preflight(cls, conf: Any) -> tuple[str, ...]:
+        """As the contract says; asks Keystone for a token."""
         problems = []
-        if 'service' not in self._client.roles():
-            problems.append(
-                'the user of [neutron] has not got role "service", which '
-                'writing binding:profile needs since Neutron 2024.1; "admin" '
-                'does not stand in for it'
-            )
-        if not self._defaults.cluster:
+        client = neutron.NeutronClient(conf)
+        try:
+            if 'service' not in client.roles():
+                problems.append(
+                    'the user of [neutron] has not got role "service", which '
+                    'writing binding:profile needs since Neutron 2024.1; '
+                    '"admin" does not stand in for it'
+                )
+        finally:
+            client.close()
+        if not options.defaults(conf).cluster:
             problems.append(
                 '[neutron] cluster is not set: ports of pods that are gone '
                 'are not collected'
