@@ -10,7 +10,8 @@ COVERAGE ?= 95
 NEUTRON = */drivers/neutron/*,*/clients/neutron.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab lab-shell check bench sample clean
+.PHONY: help demo test neutron coverage lab lab-shell check bench \
+    bench-neutron docs sample clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,6 +30,13 @@ test: $(READY)  ## all tests that need nothing but Python, with coverage
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=$(COVERAGE) --omit='$(NEUTRON)'
 
+neutron: $(READY)  ## the tests against a real Neutron and Keystone
+	$(BIN)/coverage run -m pytest $(ARGS) tests/neutron
+
+coverage: $(READY)  ## after "make test" and "make neutron": both together
+	$(BIN)/coverage combine --quiet --append
+	$(BIN)/coverage report --fail-under=$(COVERAGE)
+
 lab: $(READY)  ## the tests that need hardware: VFs in an emulated machine
 	python3 -m tools.lab test $(ARGS)
 
@@ -44,6 +52,13 @@ check: $(READY)  ## ruff, mypy --strict, and the layers of the house
 
 bench: $(READY)  ## what importing and attaching cost, as ratios
 	$(BIN)/python benchmarks/bench.py
+
+bench-neutron: $(READY)  ## requests to Neutron for each pod
+	$(BIN)/python benchmarks/bench_neutron.py
+
+docs: $(READY)  ## the documentation, in doc/build/html
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	$(BIN)/sphinx-build -W -q -b html doc/source doc/build/html
 
 sample: $(READY)  ## the sample kuryr.conf, from the options
 	$(BIN)/oslo-config-generator --namespace kuryr_sriov --wrap-width 79 \
