@@ -110,6 +110,13 @@ OPTIONS = (
         help='What provides ports and addresses: an entry point in '
         'kuryr_sriov.vif_drivers.',
     ),
+    cfg.ListOpt(
+        'node_steps',
+        default=[],
+        help='What a node does besides for each VF that it gives to a pod, '
+        'in order: entry points in kuryr_sriov.node_steps. Take one out only '
+        'while no pod on the node has VFs.',
+    ),
     cfg.StrOpt(
         'node_name',
         default='',

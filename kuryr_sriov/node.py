@@ -13,8 +13,10 @@ from kuryr_sriov import config, exceptions, model, plugins
 from kuryr_sriov.binding import base
 from kuryr_sriov.handlers import attach as steps
 from kuryr_sriov.handlers import ports
+from kuryr_sriov.handlers.base import NodeStep
 from kuryr_sriov.handlers.pipeline import Observer, Pipeline, ignore
 from kuryr_sriov.handlers.restore import Restorer
+from kuryr_sriov.handlers.stepped import Stepped
 from kuryr_sriov.host import ledger, locks, node
 
 
@@ -42,7 +44,12 @@ class Node:
         config.validate(conf, plugins.installed())
         self._conf = conf
         self._host = host or node.NodeHost()
+        self._observe = observe
         self._resources = config.resources(conf)
+        self._steps: tuple[NodeStep, ...] = tuple(
+            self._load(plugins.NODE_STEPS, name, NodeStep)
+            for name in conf.sriov.node_steps
+        )
         self._bindings: dict[str, base.BindingDriver] = {}
         self._bindings_lock = threading.Lock()
         state = Path(conf.sriov.state_dir)
@@ -182,13 +189,18 @@ class Node:
     def _binding(self, name: str) -> base.BindingDriver:
         with self._bindings_lock:
             if name not in self._bindings:
-                driver = plugins.load(
+                driver = self._load(
                     plugins.BINDING_DRIVERS, name, base.BindingDriver
                 )
-                self._bindings[name] = driver(
-                    name, self._host, config.section(self._conf, driver)
+                self._bindings[name] = Stepped(
+                    driver, self._steps, self._observe
                 )
             return self._bindings[name]
+
+    def _load(self, group: str, name: str, contract: Any) -> Any:
+        plugin = plugins.load(group, name, contract)
+        section = config.section(self._conf, plugin)
+        return plugin(name, self._host, section)
 
 
 def _allocations(conf: Any) -> ports.Allocations:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All options, for the sample configuration: ours and every driver's."""
+"""All options, for the sample configuration: ours and every plugin's."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from typing import Any
 from kuryr_sriov import config, plugins
 from kuryr_sriov.binding.base import BindingDriver
 from kuryr_sriov.drivers.base import PodSubnetsDriver, PodVIFDriver
+from kuryr_sriov.handlers.base import NodeStep
 
 CONTRACTS = {
     plugins.SUBNET_DRIVERS: PodSubnetsDriver,
     plugins.VIF_DRIVERS: PodVIFDriver,
     plugins.BINDING_DRIVERS: BindingDriver,
+    plugins.NODE_STEPS: NodeStep,
 }
-"""What a driver of each entry-point group subclasses."""
+"""What a plugin of each entry-point group subclasses."""
 
 
 def list_opts() -> list[tuple[str, list[Any]]]:
     """The options by section (entry point ``oslo.config.opts``).
 
-    Those of any installed driver are among them, a vendor's too.
+    Those of any installed plugin are among them, a vendor's too.
 
-    :raises PluginError: a driver does not load, for want of an extra.
+    :raises PluginError: a plugin does not load, for want of an extra.
     """
     sections = {group: list(options) for group, options in config.list_opts()}
     for group, contract in CONTRACTS.items():

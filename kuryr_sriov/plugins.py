@@ -36,8 +36,9 @@ from kuryr_sriov.exceptions import PluginError
 SUBNET_DRIVERS = 'kuryr_sriov.subnet_drivers'
 VIF_DRIVERS = 'kuryr_sriov.vif_drivers'
 BINDING_DRIVERS = 'kuryr_sriov.binding_drivers'
+NODE_STEPS = 'kuryr_sriov.node_steps'
 
-OLDEST = {SUBNET_DRIVERS: 1, VIF_DRIVERS: 1, BINDING_DRIVERS: 1}
+OLDEST = {SUBNET_DRIVERS: 1, VIF_DRIVERS: 1, BINDING_DRIVERS: 1, NODE_STEPS: 1}
 """The oldest version of each group's contract that is still supported."""
 
 OURS = f'{__package__}.'

@@ -16,6 +16,7 @@ _CHOICES = {
     'vif_driver': 'kuryr_sriov.vif_drivers',
 }
 _BINDING_DRIVERS = 'kuryr_sriov.binding_drivers'
+_NODE_STEPS = 'kuryr_sriov.node_steps'
 _PATHS = 'kubelet_root_dir', 'state_dir'
 _TIMEOUTS = 'device_timeout', 'pf_lock_timeout', 'kubelet_timeout'
 _MAPPINGS = (
@@ -61,6 +62,19 @@ def _choices(sriov: Mapping[str, Any], plugins: Plugins) -> Iterator[str]:
                 option,
                 f'there is no driver {sriov[option]!r}',
                 f'choose one that is installed ({_list(installed)})',
+            )
+    steps = sriov.get('node_steps', ())
+    installed = plugins.get(_NODE_STEPS, ())
+    for step in dict.fromkeys(steps):
+        if step not in installed:
+            yield _sentence(
+                'node_steps',
+                f'there is no step {step!r}',
+                f'choose some that are installed ({_list(installed)})',
+            )
+        if steps.count(step) > 1:
+            yield _sentence(
+                'node_steps', f'step {step!r} is there twice', 'remove one'
             )
 
 

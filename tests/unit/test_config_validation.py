@@ -10,6 +10,7 @@ PLUGINS = {
     'kuryr_sriov.subnet_drivers': ['nad'],
     'kuryr_sriov.vif_drivers': ['local', 'neutron'],
     'kuryr_sriov.binding_drivers': ['vfio-pci', 'netdevice'],
+    'kuryr_sriov.node_steps': ['mark'],
 }
 UUID = '4c1b7b86-9d5e-4c39-8d0e-3a6a5d0b2f22'
 
@@ -61,6 +62,15 @@ MISTAKES = [
         {'resource_driver_mappings': 'p1:vfio-pci,p1:netdevice'},
         "[sriov] resource_driver_mappings: 'p1' is there twice; correct "
         'the value.',
+    ),
+    (
+        {'node_steps': 'marc'},
+        "[sriov] node_steps: there is no step 'marc'; choose some that are "
+        'installed (mark).',
+    ),
+    (
+        {'node_steps': 'mark,mark'},
+        "[sriov] node_steps: step 'mark' is there twice; remove one.",
     ),
     # a PCI address cannot be a key
     (
