@@ -3,7 +3,7 @@
 
 import sys
 
-SUITES = 'binding', 'nodes', 'requesting', 'subnets', 'vif'
+SUITES = 'binding', 'nodes', 'requesting', 'step', 'subnets', 'vif'
 
 # The suites live in the library; let their assertions explain themselves as
 # those of any test module do. Nobody else pays for pytest.

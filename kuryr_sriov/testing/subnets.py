@@ -33,11 +33,11 @@ Answers = Mapping[model.NetworkRequest, Sequence[str]]
 Refusals = Mapping[model.NetworkRequest, type[exceptions.PermanentError]]
 
 
-def network_request(*subnet_ids: str, **more: Any) -> model.NetworkRequest:
+def network_request(
+    *subnet_ids: str, name: str = 'sriov-net1', **more: Any
+) -> model.NetworkRequest:
     """What the controller makes of a pod's annotation and its NAD."""
-    return model.NetworkRequest(
-        'default', 'sriov-net1', 'net1', subnet_ids, **more
-    )
+    return model.NetworkRequest('default', name, 'net1', subnet_ids, **more)
 
 
 class PodSubnetsDriverContract:

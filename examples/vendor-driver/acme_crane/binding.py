@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Binding driver ``crane``: a VF with a limit, and a device of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from oslo_config import cfg
+
+from acme_crane import GROUP
+from kuryr_sriov import Attachment, DeviceInfo
+from kuryr_sriov.binding.base import Host
+from kuryr_sriov.binding.netdevice import NetdeviceDriver
+
+
+class CraneDriver(NetdeviceDriver):
+    """``netdevice``, but no VF is without a limit.
+
+    A Crane does not share its wire fairly: one VF that sends what it can
+    starves the others.
+    """
+
+    contract = 1
+    group = GROUP
+    options = (
+        cfg.StrOpt(
+            'kernel_driver',
+            default='crane_vf',
+            help='The kernel driver of the VFs.',
+        ),
+        cfg.FloatOpt(
+            'device_timeout',
+            default=10,
+            help='Seconds to wait for a device at most.',
+        ),
+        cfg.IntOpt(
+            'max_tx_rate',
+            default=10000,
+            min=1,
+            help='Mbit/s that a VF may send where its port sets no limit.',
+        ),
+    )
+
+    def __init__(self, name: str, host: Host, conf: Any) -> None:
+        # netdevice binds the kernel driver that it is called by
+        super().__init__(conf.kernel_driver, host, conf)
+
+    def connect(self, attachment: Attachment) -> None:
+        """As ``netdevice``, with the limit."""
+        super().connect(self._limited(attachment))
+
+    def check(self, attachment: Attachment) -> None:
+        """As ``netdevice``, with the limit."""
+        super().check(self._limited(attachment))
+
+    def device_info(self, attachment: Attachment) -> DeviceInfo:
+        """As ``netdevice``, and where the pod finds the VF's counters."""
+        info = super().device_info(attachment)
+        return dataclasses.replace(
+            info, device_nodes=(f'/dev/crane/{info.pci}',)
+        )
+
+    def _limited(self, attachment: Attachment) -> Attachment:
+        if attachment.vif.max_tx_rate:
+            return attachment
+        vif = dataclasses.replace(
+            attachment.vif, max_tx_rate=self.conf.max_tx_rate
+        )
+        return dataclasses.replace(attachment, vif=vif)

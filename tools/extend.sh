@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# What a vendor does, with what is committed: both wheels into an empty
+# environment, the vendor's own tests and types, the demo with its plugins, its
+# options in the sample.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+python=${PYTHON:-python3}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+step() { printf '\n== %s\n' "$*"; }
+
+step build both wheels
+git clone --quiet "$root" "$work/kuryr-sriov"
+mv "$work/kuryr-sriov/examples/vendor-driver" "$work/vendor"
+"$python" -m venv "$work/venv"
+"$work/venv/bin/pip" wheel --quiet --no-deps --wheel-dir "$work/wheels" \
+    "$work/kuryr-sriov" "$work/vendor"
+ls "$work/wheels"
+
+step install them
+"$work/venv/bin/pip" install --quiet "$work"/wheels/*.whl pytest mypy
+PATH=$work/venv/bin:$PATH
+cd "$work"
+
+step the tests and types of the vendor
+(cd vendor && pytest -q tests && mypy --strict --no-error-summary -p acme_crane)
+
+step the demo with the plugins of the vendor
+cp -r venv/share/kuryr-sriov/howto files
+cp vendor/kuryr.conf files
+kuryr-sriov demo --files files >demo.txt
+sed -n '/^Bound/,/^$/p' demo.txt
+grep -q 'of PF 0000:02:00.1  by crane' demo.txt
+
+step the options of the vendor in the sample
+oslo-config-generator --namespace kuryr_sriov 2>/dev/null >sample.conf
+sed -n '/^\[acme\]/,/^\[sriov/p' sample.conf | grep '^#[a-z]'
+for option in max_tx_rate subnets port_dir; do
+    grep -q "^#$option = " sample.conf
+done
+
+step a check with the plugins of the vendor
+kuryr-sriov check --config-file vendor/kuryr.conf >check.txt || true
+grep -E '^ok +(options|drivers)|(binding|subnet) driver (crane|listed)' check.txt
+grep -q 'binding driver crane' check.txt
