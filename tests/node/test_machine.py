@@ -31,7 +31,7 @@ from kuryr_sriov.controller import Controller
 from kuryr_sriov.testing.interrupt import Killed
 from kuryr_sriov.testing.node import Pf
 
-SETTINGS = settings(max_examples=25, stateful_step_count=40)
+SETTINGS = settings(max_examples=40, stateful_step_count=40)
 
 KURYR_CONF = """
 [sriov_local]
@@ -60,8 +60,10 @@ MEMORY = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
 
 WHICH = st.integers(0, 11)
 KILL, FAIL = 'kill', 'fail'
-TROUBLE = st.none() | st.tuples(
-    st.sampled_from([KILL, FAIL]), st.integers(0, 25)
+TROUBLE = st.one_of(
+    st.none(),
+    st.tuples(st.just(KILL), st.integers(0, 25)),
+    st.tuples(st.just(FAIL), st.integers(0, 9)),
 )
 DIED = object()
 EXPECTED = exceptions.DeviceBusy, exceptions.ProviderExhausted
@@ -118,11 +120,11 @@ class Machine(RuleBasedStateMachine):
     :ivar attached: the key of what is attached, by the VF's PCI address.
     :ivar meddled: VFs that are not as they were attached.
     :ivar orphans: uids of pods that the controller has not seen go.
-    :ivar broken: container ids whose last ADD was killed.
+    :ivar broken: container ids whose only ADD was killed.
     :ivar ended: sandboxes for which a late DEL may come.
     """
 
-    def __init__(self, make_world):
+    def __init__(self, make_world, nic):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
         self.world = world = make_world(pathlib.Path(self.folder.name))
@@ -130,6 +132,9 @@ class Machine(RuleBasedStateMachine):
             folder=world.path, first=SUBNET_IDS[0], second=SUBNET_IDS[1]
         )
         (world.path / 'subnets.yaml').write_text(SUBNETS.format(*SUBNET_IDS))
+        world.node.add_interface('net1')  # in the way of VFs coming home
+        if nic == 'igb':
+            self.pin_a_mac()
         self.trouble = Trouble()
         world.node.on_change(self.trouble.change)
         self.first = world.node.state()
@@ -148,6 +153,13 @@ class Machine(RuleBasedStateMachine):
             self.publish,
             observe=self.trouble.step,
         )
+
+    def pin_a_mac(self):
+        """As if an operator had: the VF has got another."""
+        host = self.world.node.host
+        index = host.pci.device('0000:02:00.1').ifindex
+        mac = model.VfSettings(mac='02:00:00:00:99:01')
+        host.links.set_vf(index, VFS - 1, mac)
 
     def teardown(self):
         self.everything_goes()
@@ -247,10 +259,17 @@ class Machine(RuleBasedStateMachine):
             self.add_to(pod, None)
 
     @precondition(lambda self: self.pods)
-    @rule(which=WHICH, trouble=TROUBLE, one_by_one=st.booleans())
-    def add(self, which, trouble, one_by_one):
+    @rule(
+        which=WHICH,
+        trouble=TROUBLE,
+        one_by_one=st.booleans(),
+        recover=st.booleans(),
+    )
+    def add(self, which, trouble, one_by_one, recover):
         """ADD, also a repeated one, or in a new sandbox."""
         self.add_to(self.pick(which), trouble, one_by_one)
+        if recover:
+            self.reconcile(None)
 
     def add_to(self, pod, trouble, one_by_one=False):
         if pod.sandbox and not self.alive(pod.sandbox):
@@ -276,9 +295,11 @@ class Machine(RuleBasedStateMachine):
             self.broken.discard(container_id)
             self.has_attached(pod, attached)
             return
+        if not fresh or one_by_one:
+            return
         if outcome is DIED:
             self.broken.add(container_id)
-        elif fresh and not one_by_one:
+        else:
             assert self.node.ledger.of(container_id) == ()
 
     def is_busy(self, device):
@@ -500,6 +521,6 @@ def test_nothing_is_lost_shared_or_left_changed(world, nic):
     ]
 
     def machine():
-        return Machine(lambda folder: type(world)(folder, pfs))
+        return Machine(lambda folder: type(world)(folder, pfs), nic)
 
     run_state_machine_as_test(machine, settings=SETTINGS)
