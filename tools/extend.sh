@@ -20,7 +20,8 @@ mv "$work/kuryr-sriov/examples/vendor-driver" "$work/vendor"
 ls "$work/wheels"
 
 step install them
-"$work/venv/bin/pip" install --quiet "$work"/wheels/*.whl pytest mypy
+"$work/venv/bin/pip" install --quiet --find-links "$work/wheels" \
+    "$work"/wheels/*.whl 'acme-crane[test]'
 PATH=$work/venv/bin:$PATH
 cd "$work"
 
@@ -35,7 +36,7 @@ sed -n '/^Bound/,/^$/p' demo.txt
 grep -q 'of PF 0000:02:00.1  by crane' demo.txt
 
 step the options of the vendor in the sample
-oslo-config-generator --namespace kuryr_sriov 2>/dev/null >sample.conf
+oslo-config-generator --namespace kuryr_sriov --output-file sample.conf
 sed -n '/^\[acme\]/,/^\[sriov/p' sample.conf | grep '^#[a-z]'
 for option in max_tx_rate subnets port_dir; do
     grep -q "^#$option = " sample.conf
