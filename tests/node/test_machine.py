@@ -6,19 +6,11 @@ crashes, errors, reboots and lost DELs in between, next to a model of who
 has what.
 """
 
-import dataclasses
-import errno
-import itertools
-import json
-import os
-import pathlib
-import tempfile
-
+import cluster
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
@@ -26,94 +18,19 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from kuryr_sriov import config, exceptions, model
-from kuryr_sriov.controller import Controller
-from kuryr_sriov.testing.interrupt import Killed
-from kuryr_sriov.testing.node import Pf
+from kuryr_sriov import exceptions
 
 SETTINGS = settings(max_examples=40, stateful_step_count=40)
 
-KURYR_CONF = """
-[sriov_local]
-subnets_file = {folder}/subnets.yaml
-database = {folder}/local.sqlite
-orphan_grace_period = 0
-[sriov]
-vif_driver = local
-default_physnet_subnets = physnet22:{first},physnet23:{second}
-physnet_resource_mappings = physnet22:physnet22,physnet23:physnet23
-resource_driver_mappings = physnet22:vfio-pci,physnet23:netdevice
-node_name = node1
-"""
-SUBNET_IDS = (
-    '4c1b7b86-9d5e-4c39-8d0e-3a6a5d0b2f22',
-    '9a0f6f0d-54b7-4a0e-b1d4-0f5b6c7e2f23',
-)
-SUBNETS = """
-subnets:
-- {{id: {0}, network: a, physnet: physnet22, cidr: 192.168.2.0/29, vlan: 11}}
-- {{id: {1}, network: b, physnet: physnet23, cidr: 192.168.3.0/29, mtu: 1400}}
-"""
-
-# Thousands of small files: in memory, where the system has a place for it.
-MEMORY = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
-
 WHICH = st.integers(0, 11)
-KILL, FAIL = 'kill', 'fail'
 TROUBLE = st.one_of(
     st.none(),
-    st.tuples(st.just(KILL), st.integers(0, 25)),
-    st.tuples(st.just(FAIL), st.integers(0, 9)),
+    st.tuples(st.just(cluster.KILL), st.integers(0, 25)),
+    st.tuples(st.just(cluster.FAIL), st.integers(0, 9)),
 )
-DIED = object()
-EXPECTED = exceptions.DeviceBusy, exceptions.ProviderExhausted
-VFS = 2
-POOL = 6  # addresses of a /29
 
 
-class Trouble:
-    """Kills, or fails a change, at the point after so many others."""
-
-    def __init__(self):
-        self.kind, self.left = None, 0
-
-    def step(self, name):
-        if self.kind == KILL:
-            self._count(Killed(name))
-
-    def change(self, name):
-        if self.kind == FAIL:
-            self._count(exceptions.KernelError(name, errno.EIO))
-        self.step(name)
-
-    def _count(self, error):
-        if self.left == 0:
-            if self.kind == FAIL:  # once; the dead stay dead
-                self.kind = None
-            raise error
-        self.left -= 1
-
-
-@dataclasses.dataclass(eq=False)
-class Scheduled:
-    """A pod that the kubelet has, with what it allocated to it.
-
-    :param sandbox: None until there is one, and after it has gone.
-    """
-
-    number: int
-    body: dict
-    devices: list
-    vifs: tuple = ()
-    generation: int = 0
-    sandbox: model.Sandbox | None = None
-
-    @property
-    def uid(self):
-        return self.body['metadata']['uid']
-
-
-class Machine(RuleBasedStateMachine):
+class Machine(cluster.Cluster):
     """The rules; what must hold is in the invariants.
 
     :ivar first: the state of each function when nobody uses it.
@@ -125,85 +42,17 @@ class Machine(RuleBasedStateMachine):
     """
 
     def __init__(self, make_world, nic):
-        super().__init__()
-        self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
-        self.world = world = make_world(pathlib.Path(self.folder.name))
-        world.text = KURYR_CONF.format(
-            folder=world.path, first=SUBNET_IDS[0], second=SUBNET_IDS[1]
-        )
-        (world.path / 'subnets.yaml').write_text(SUBNETS.format(*SUBNET_IDS))
-        world.node.add_interface('net1')  # in the way of VFs coming home
-        if nic == 'igb':
-            self.pin_a_mac()
-        self.trouble = Trouble()
-        world.node.on_change(self.trouble.change)
-        self.first = world.node.state()
-        self.numbers = itertools.count(1)
-        self.pods = []
+        super().__init__(make_world, nic)
+        self.first = self.world.node.state()
         self.orphans = set()
         self.attached = {}
         self.meddled = set()
         self.broken = set()
         self.ended = []
-        self.start()
-        file = str(world.path / 'kuryr.conf')
-        self.controller = Controller(
-            config.load(files=[file]),
-            self.nad,
-            self.publish,
-            observe=self.trouble.step,
-        )
-
-    def pin_a_mac(self):
-        """As if an operator had: the VF has got another."""
-        host = self.world.node.host
-        index = host.pci.device('0000:02:00.1').ifindex
-        mac = model.VfSettings(mac='02:00:00:00:99:01')
-        host.links.set_vf(index, VFS - 1, mac)
 
     def teardown(self):
         self.everything_goes()
-        self.node.close()
-        self.folder.cleanup()
-
-    # What is around the library.
-
-    def start(self):
-        self.node = self.world.start(observe=self.trouble.step)
-
-    def nad(self, namespace, name):
-        """Of a network that is called as its subnet."""
-        wanted = {'driverType': 'sriov', 'subnetId': name}
-        annotations = {'openstack.org/kuryr-config': json.dumps(wanted)}
-        return {'metadata': {'annotations': annotations}}
-
-    def publish(self, pod, vifs):
-        (scheduled,) = (p for p in self.pods if p.uid == pod.uid)
-        scheduled.vifs = tuple(vifs)
-
-    def pick(self, which):
-        return self.pods[which % len(self.pods)]
-
-    def act(self, trouble, function, *arguments):
-        """What it returned, DIED, or the error it had to raise."""
-        if trouble:
-            self.trouble.kind, self.trouble.left = trouble
-        try:
-            return function(*arguments)
-        except Killed:
-            self.trouble.kind = None
-            self.node.close()
-            self.start()
-            return DIED
-        except exceptions.KuryrSriovError as error:
-            if not trouble and not isinstance(error, EXPECTED):
-                raise
-            return error
-        finally:
-            self.trouble.kind = None
-
-    def alive(self, sandbox):
-        return self.world.node.host.links.alive(sandbox.netns)
+        self.close()
 
     def give_up(self, container_id):
         """What is attached to that sandbox is so no more, or not surely."""
@@ -236,20 +85,12 @@ class Machine(RuleBasedStateMachine):
     )
     def schedule(self, pfs, trouble, runs):
         """A pod gets VFs by the kubelet and VIFs by the controller."""
-        used = {device for pod in self.pods for device in pod.devices}
-        devices = []
-        for pf in pfs:
-            vfs = (self.world.vf(pf, index) for index in range(VFS))
-            free = [vf for vf in vfs if vf not in (*used, *devices)]
-            if not free:
-                return
-            devices.append(free[-1])
-        number = next(self.numbers)
-        pod = Scheduled(number, body(number, pfs), devices)
-        self.pods.append(pod)
+        pod = self.schedule_on(pfs)
+        if pod is None:
+            return
         first = self.act(trouble, self.controller.request, pod.body)
         again = self.act(None, self.controller.request, pod.body)
-        assert first in (DIED, again) or type(first) is type(again)
+        assert first in (cluster.DIED, again) or type(first) is type(again)
         if isinstance(again, exceptions.ProviderExhausted):
             assert self.orphans
             self.pods.remove(pod)
@@ -274,14 +115,10 @@ class Machine(RuleBasedStateMachine):
     def add_to(self, pod, trouble, one_by_one=False):
         if pod.sandbox and not self.alive(pod.sandbox):
             self.end(pod)
-        if not pod.sandbox:
-            pod.generation += 1
-            pod.sandbox = self.world.sandbox(
-                pod.number, *pod.devices, generation=pod.generation
-            )
+        self.see_to_a_sandbox(pod)
         container_id = pod.sandbox.container_id
         fresh = not self.node.ledger.of(container_id)
-        busy = any(map(self.is_busy, pod.devices))
+        busy = any(self.is_busy(device, pod) for device in pod.devices)
         self.give_up(container_id)
         parts = [[vif] for vif in pod.vifs] if one_by_one else [pod.vifs]
         attached = []
@@ -297,23 +134,19 @@ class Machine(RuleBasedStateMachine):
             return
         if not fresh or one_by_one:
             return
-        if outcome is DIED:
+        if outcome is cluster.DIED:
             self.broken.add(container_id)
         else:
             assert self.node.ledger.of(container_id) == ()
 
-    def is_busy(self, device):
+    def is_busy(self, device, pod):
         """Whether another pod's sandbox has the VF, and may run."""
         holder = self.node.ledger.holder(device.pci)
         return (
             holder is not None
             and holder.done
+            and holder.sandbox.pod.uid != pod.uid
             and self.alive(holder.sandbox)
-            and all(
-                device not in pod.devices
-                for pod in self.pods
-                if pod.uid == holder.sandbox.pod.uid
-            )
         )
 
     def has_attached(self, pod, attached):
@@ -452,10 +285,11 @@ class Machine(RuleBasedStateMachine):
         self.every_address_can_be_had_again()
 
     def every_address_can_be_had_again(self):
-        pod = Scheduled(0, body(0, [0] * POOL + [1] * POOL), [])
+        networks = [0] * cluster.POOL + [1] * cluster.POOL
+        pod = cluster.Scheduled(0, cluster.body(0, networks), [])
         self.pods.append(pod)
         self.controller.request(pod.body)
-        assert len({vif.addresses for vif in pod.vifs}) == 2 * POOL
+        assert len({vif.addresses for vif in pod.vifs}) == len(networks)
         self.controller.release(pod.body)
         self.pods.remove(pod)
 
@@ -491,36 +325,9 @@ class Machine(RuleBasedStateMachine):
         assert len(set(addresses)) == len(addresses) == len(owned)
 
 
-def body(number, pfs):
-    """A pod as the Kubernetes API has it, with a network per VF."""
-    networks = ', '.join(
-        f'{SUBNET_IDS[pf]}@net{place}' for place, pf in enumerate(pfs, 1)
-    )
-    requests = {
-        f'intel.com/physnet{22 + pf}': str(pfs.count(pf)) for pf in pfs
-    }
-    return {
-        'metadata': {
-            'namespace': 'default',
-            'name': f'pod{number}',
-            'uid': f'uid-{number}',
-            'annotations': {'k8s.v1.cni.cncf.io/networks': networks},
-        },
-        'spec': {
-            'nodeName': 'node1',
-            'containers': [{'resources': {'requests': requests}}],
-        },
-    }
-
-
 @pytest.mark.parametrize('nic', ['igb', 'i40e'])
 def test_nothing_is_lost_shared_or_left_changed(world, nic):
-    pfs = [
-        Pf('0000:02:00.0', 'ens6', vfs=VFS, driver=nic),
-        Pf('0000:02:00.1', 'ens8', vfs=VFS, driver=nic),
-    ]
-
     def machine():
-        return Machine(lambda folder: type(world)(folder, pfs), nic)
+        return Machine(type(world), nic)
 
     run_state_machine_as_test(machine, settings=SETTINGS)
