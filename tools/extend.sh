@@ -37,9 +37,9 @@ grep -q 'of PF 0000:02:00.1  by crane' demo.txt
 
 step the options of the vendor in the sample
 oslo-config-generator --namespace kuryr_sriov --output-file sample.conf
-sed -n '/^\[acme\]/,/^\[sriov/p' sample.conf | grep '^#[a-z]'
+sed -n '/^\[acme\]/,/^\[/p' sample.conf | grep '^#[a-z]' | tee options.txt
 for option in max_tx_rate subnets port_dir; do
-    grep -q "^#$option = " sample.conf
+    grep -q "^#$option =" options.txt
 done
 
 step a check with the plugins of the vendor
