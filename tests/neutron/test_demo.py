@@ -31,8 +31,10 @@ def test_the_how_to_runs_on_a_cloud(
 ) -> None:
     subnets = f'{lab.net22.subnet},{lab.net23.subnet}'
     status = main.main(
-        ['demo', '--json', '--cloud', cloud, '--node', 'node-1']
-        + ['--subnets', subnets]
+        [
+            *('demo', '--json', '--cloud', cloud),
+            *('--node', 'node-1', '--subnets', subnets),
+        ]
     )
     report = json.loads(capsys.readouterr().out)
     assert status == 0
