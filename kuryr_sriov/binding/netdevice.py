@@ -145,6 +145,7 @@ class NetdeviceDriver(vf.VfDriver):
                 links.announce(link.index, address, netns)
             except exceptions.KuryrSriovError as error:
                 LOG.warning('neighbours were not told: %s', error)
+                break  # the others would wait as long for the same carrier
 
 
 class BifurcatedDriver(NetdeviceDriver):

@@ -185,9 +185,7 @@ class VfDriver(base.BindingDriver):
                 links.find(device.pci, netns) if links.alive(netns) else None
             )
             if link is not None:
-                # Under a name that nobody has: the pod's, and the original
-                # one, may be taken here by now.
-                links.set(link.index, netns, to='', name=spare(device.pci))
+                self._fetch(attachment, link)
                 return
         except exceptions.KernelError:
             if links.alive(netns):
@@ -195,6 +193,28 @@ class VfDriver(base.BindingDriver):
             # The netns went just now.
         # In a netns that nobody can name any more, or still probing.
         self.rebind(device)
+
+    def _fetch(self, attachment: model.Attachment, link: model.Link) -> None:
+        """Move the netdev home, in one request if its name is free here."""
+        original, pci = attachment.original, attachment.pci
+        links, netns = self.host.links, attachment.sandbox.netns
+        try:
+            links.set(
+                link.index,
+                netns,
+                to='',
+                mtu=original.mtu,
+                name=original.ifname,
+                alias=original.alias,
+            )
+        except exceptions.KernelError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            # Under a name that nobody has: by now it may be here already,
+            # under the pod's.
+            index = self.host.pci.device(pci).ifindex
+            where = (index, '') if index else (link.index, netns)
+            links.set(*where, to='', name=spare(pci))
 
     def _restore_link(
         self, attachment: model.Attachment, silent: bool

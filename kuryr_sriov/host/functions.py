@@ -11,6 +11,7 @@ import contextlib
 import os
 import pathlib
 import re
+from dataclasses import dataclass
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.host import wait
@@ -22,6 +23,23 @@ ADDRESS = re.compile(r'[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]')
 NOIOMMU_GROUP = 'vfio-noiommu'
 # How often a netdev may be renamed while it is looked at.
 RENAMES = 5
+# The longest text of a file in sysfs (PAGE_SIZE of the smallest kernels).
+PAGE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """What stays as it is for as long as sysfs has the function's folder.
+
+    :param folder: inode number, by which one made anew is told.
+    """
+
+    folder: int
+    vendor: str
+    device: str
+    numa_node: int
+    pf: str
+    vf_index: int | None
 
 
 class Functions:
@@ -33,31 +51,34 @@ class Functions:
     def __init__(self, root: str | os.PathLike[str] = '/') -> None:
         self.root = pathlib.Path(root)
         self._bus = self.root / 'sys/bus/pci'
+        self._known: dict[str, _Fixed] = {}
 
     def device(self, pci: str) -> model.PciDevice:
         """The function as it is now."""
         path = self._path(pci)
-        group = target(path / 'iommu_group')
-        pf = target(path / 'physfn')
-        ifname, ifindex = self._netdev(path)
         try:
-            return model.PciDevice(
-                pci=pci,
-                vendor=read(path / 'vendor').removeprefix('0x'),
-                device=read(path / 'device').removeprefix('0x'),
-                driver=target(path / 'driver'),
-                pf=pf,
-                vf_index=self._vf_index(pf, pci) if pf else None,
-                ifname=ifname,
-                ifindex=ifindex,
-                iommu_group=group,
-                noiommu=self._noiommu(group),
-                numa_node=int(read(path / 'numa_node', '-1')),
-                rdma_device=min(names(path / 'infiniband'), default=''),
-                uio=min(names(path / 'uio'), default=''),
-            )
+            fixed = self._fixed(pci, path)
         except OSError as error:
             raise missing(pci) from error
+        driver = target(path / 'driver')
+        group = target(path / 'iommu_group')
+        ifname, ifindex = self._netdev(path)
+        return model.PciDevice(
+            pci=pci,
+            vendor=fixed.vendor,
+            device=fixed.device,
+            driver=driver,
+            pf=fixed.pf,
+            vf_index=fixed.vf_index,
+            ifname=ifname,
+            ifindex=ifindex,
+            iommu_group=group,
+            # only VFIO drivers make such groups, for as long as they are bound
+            noiommu='vfio' in driver and self._noiommu(group),
+            numa_node=fixed.numa_node,
+            rdma_device=min(names(path / 'infiniband'), default=''),
+            uio=min(names(path / 'uio'), default=''),
+        )
 
     def functions(self) -> list[model.PciDevice]:
         """All network functions, by address."""
@@ -108,8 +129,9 @@ class Functions:
 
     def _netdev(self, path: pathlib.Path) -> tuple[str, int]:
         """Name and index; of several (representors) the oldest."""
-        below = [name for name in names(path) if name.startswith('virtio')]
-        folders = [path / 'net', *(path / name / 'net' for name in below)]
+        folders = [path / 'net']
+        if not folders[0].is_dir():  # that of a virtio NIC is further below
+            folders = list(path.glob('virtio*/net'))
         for _ in range(RENAMES):
             try:
                 found = [
@@ -122,6 +144,24 @@ class Functions:
             index, name = min(found, default=(0, ''))
             return name, index
         return '', 0
+
+    def _fixed(self, pci: str, path: pathlib.Path) -> _Fixed:
+        """Read once: an attach looks at its VF and PF many times."""
+        folder = os.stat(path).st_ino
+        known = self._known.get(pci)
+        # A VF that has just appeared may be linked to its PF a little later.
+        if known and known.folder == folder and known.vf_index is not None:
+            return known
+        pf = target(path / 'physfn')
+        self._known[pci] = fixed = _Fixed(
+            folder=folder,
+            vendor=read(path / 'vendor').removeprefix('0x'),
+            device=read(path / 'device').removeprefix('0x'),
+            numa_node=int(read(path / 'numa_node', '-1')),
+            pf=pf,
+            vf_index=self._vf_index(pf, pci) if pf else None,
+        )
+        return fixed
 
     def _vf_index(self, pf: str, pci: str) -> int | None:
         path = self._bus / 'devices' / pf
@@ -146,7 +186,12 @@ def missing(pci: str) -> exceptions.DeviceMissing:
 def read(path: pathlib.Path, default: str | None = None) -> str:
     """A file's text, stripped; ``default``, if any, where there is none."""
     try:
-        return path.read_text().strip()
+        # Half the system calls of read_text(): an attach reads many files.
+        file = os.open(path, os.O_RDONLY)
+        try:
+            return os.read(file, PAGE).decode().strip()
+        finally:
+            os.close(file)
     except OSError:
         if default is None:
             raise

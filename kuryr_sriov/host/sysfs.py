@@ -53,7 +53,7 @@ class Sysfs(functions.Functions):
 
         If that fails, the function is given back to the driver it had.
         """
-        former = self.device(pci).driver
+        former = functions.target(self._path(pci) / 'driver')
         if driver is not None and driver == former:
             self._clear_override(pci)
             return

@@ -187,3 +187,28 @@ def test_errors_of_the_simulation_are_the_kernels(tmp_path):
         node.host.pci._write(path, 'x')
     assert caught.value.errno == errno.EACCES
     assert str(path) in str(caught.value)
+
+
+def test_a_vf_may_be_linked_to_its_pf_a_little_later(tree):
+    sysfs = Sysfs(tree.parents[4])
+    assert sysfs.device(VF).pf == ''
+    (tree.parent / PF).mkdir()
+    os.symlink(f'../{PF}', tree / 'physfn')
+    assert sysfs.device(VF).vf_index is None
+    os.symlink(f'../{VF}', tree.parent / PF / 'virtfn3')
+    assert (sysfs.device(VF).pf, sysfs.device(VF).vf_index) == (PF, 3)
+
+
+def test_a_function_made_anew_is_read_anew(tree):
+    sysfs = Sysfs(tree.parents[4])
+    (tree.parent / PF).mkdir()
+    os.symlink(f'../{PF}', tree / 'physfn')
+    os.symlink(f'../{VF}', tree.parent / PF / 'virtfn0')
+    assert sysfs.device(VF).vf_index == 0
+    tree.rename(tree.parent / 'gone')
+    with pytest.raises(exceptions.DeviceMissing):
+        sysfs.device(VF)
+    tree.mkdir()
+    (tree / 'vendor').write_text('0x15b3\n')
+    (tree / 'device').write_text('0x1018\n')
+    assert sysfs.device(VF) == model.PciDevice(VF, '15b3', '1018')
