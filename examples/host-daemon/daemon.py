@@ -35,6 +35,9 @@ from kuryr_sriov.npwg import network_status
 LOG = logging.getLogger('daemon')
 
 WORKERS = 4
+POLL = 0.1
+"""Seconds until the CNI server sees that it shall stop."""
+
 ENDED = 'Succeeded', 'Failed'
 ALL_LISTED = 'k8s.io/initial-events-end'
 """Annotation of the bookmark that follows the pods there were at first."""
@@ -262,7 +265,9 @@ class Daemon:
 
     def run(self, events: Iterable[str]) -> None:
         """Serve until there are no more events."""
-        threading.Thread(target=self._cni.serve_forever, daemon=True).start()
+        threading.Thread(
+            target=self._cni.serve_forever, args=[POLL], daemon=True
+        ).start()
         try:
             self._pods.follow(events)
         finally:

@@ -21,13 +21,13 @@ def of(names):
     ]
 
 
-def suites(names, suite, **attributes):
+def suites(names, suite, attribute='driver_class'):
     """A test class for each of them, by its name."""
     return {
         f'Test{driver.__name__}': type(
             f'Test{driver.__name__}',
             (suite,),
-            {'driver_class': driver, **attributes},
+            {attribute: driver},
         )
         for driver in of(names)
     }
