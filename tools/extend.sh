@@ -14,6 +14,7 @@ step() { printf '\n== %s\n' "$*"; }
 step build both wheels
 git clone --quiet "$root" "$work/kuryr-sriov"
 mv "$work/kuryr-sriov/examples/vendor-driver" "$work/vendor"
+mv "$work/kuryr-sriov/examples/first-driver" "$work/first"
 "$python" -m venv "$work/venv"
 "$work/venv/bin/pip" wheel --quiet --no-deps --wheel-dir "$work/wheels" \
     "$work/kuryr-sriov" "$work/vendor"
@@ -46,3 +47,9 @@ step a check with the plugins of the vendor
 kuryr-sriov check --config-file vendor/kuryr.conf >check.txt || true
 grep -E '^ok +(options|drivers)|(binding|subnet) driver (crane|listed)' check.txt
 grep -q 'binding driver crane' check.txt
+
+step the first driver of somebody new
+pip install --quiet ./first
+(cd first && pytest -q)
+kuryr-sriov check --config-file first/kuryr.conf >check.txt || true
+grep 'binding driver acme' check.txt

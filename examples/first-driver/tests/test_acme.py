@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+from acme import AcmeDriver
+
+from kuryr_sriov.testing.binding import SimulatedBindingContract
+
+
+class TestAcme(SimulatedBindingContract):
+    driver_class = AcmeDriver
