@@ -157,7 +157,7 @@ class VirtualFunction(Device):
     def state(self) -> dict[str, Any]:
         """All that an attachment could leave changed."""
         settle()
-        state = {
+        state: dict[str, Any] = {
             'driver': self.driver,
             'override': (self.path / 'driver_override').read_text().strip(),
             'pf': self.info(),
@@ -309,8 +309,10 @@ class Lab:
         """All PFs with what they hold for VFs, and all network devices."""
         settle()
         links = json.loads(run('ip', '-j', '-d', 'link', 'show'))
-        names = ('ifname', 'address', 'mtu', 'flags', 'ifalias', 'altnames')
-        names = (*names, 'vfinfo_list')
+        names = (
+            *('ifname', 'address', 'mtu', 'flags', 'ifalias', 'altnames'),
+            'vfinfo_list',
+        )
         return sorted(
             ([link.get(name) for name in names] for link in links), key=str
         )

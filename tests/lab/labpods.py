@@ -18,16 +18,27 @@ CONF = """\
 resource_driver_mappings = netdevice:netdevice,igbvf:igbvf,vfio-pci:vfio-pci
 state_dir = {state}
 node_name = lab
-device_timeout = 20
+device_timeout = {timeout}
 """
+DEVICE_TIMEOUT = 20.0
 VLAN = 100
 KERNEL, USERSPACE = 'netdevice', 'vfio-pci'
+
+
+@dataclasses.dataclass(frozen=True)
+class Conf:
+    """What a binding driver reads of kuryr.conf."""
+
+    device_timeout: float = DEVICE_TIMEOUT
 
 
 def start(folder: Path, **arguments: Any) -> Node:
     """The library with its state in *folder*; to be closed."""
     file = folder / 'kuryr.conf'
-    file.write_text(CONF.format(state=folder / 'state'), encoding='utf-8')
+    file.write_text(
+        CONF.format(state=folder / 'state', timeout=DEVICE_TIMEOUT),
+        encoding='utf-8',
+    )
     return Node(config.load(files=[str(file)]), **arguments)
 
 

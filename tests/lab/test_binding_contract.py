@@ -48,7 +48,7 @@ class OnHardware(BindingDriverContract):
 
     @pytest.fixture
     def delete_netns(self) -> Callable[[str], None]:
-        return lambda path: labnode.run('ip', 'netns', 'delete', 'contract')
+        return lambda path: labnode.Netns('contract').delete()
 
     @pytest.fixture
     def driver_override(self) -> Callable[[str], str]:
