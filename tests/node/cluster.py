@@ -43,7 +43,6 @@ MEMORY = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
 
 KILL, FAIL = 'kill', 'fail'
 DIED = object()
-EXPECTED = exceptions.DeviceBusy, exceptions.ProviderExhausted
 VFS = 2
 POOL = 6  # addresses of a /29
 
@@ -150,8 +149,11 @@ class Cluster(RuleBasedStateMachine):
     def pick(self, which):
         return self.pods[which % len(self.pods)]
 
-    def act(self, trouble, function, *arguments):
-        """What it returned, DIED, or the error it had to raise."""
+    def act(self, trouble, function, *arguments, unless=()):
+        """What it returned, DIED, or the error it had to raise.
+
+        :param unless: errors for which it needs no trouble.
+        """
         if trouble:
             self.trouble.kind, self.trouble.left = trouble
         try:
@@ -162,7 +164,7 @@ class Cluster(RuleBasedStateMachine):
             self.start()
             return DIED
         except exceptions.KuryrSriovError as error:
-            if not trouble and not isinstance(error, EXPECTED):
+            if not trouble and not isinstance(error, unless):
                 raise
             return error
         finally:

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from kuryr_sriov import exceptions
 
-SETTINGS = settings(max_examples=40, stateful_step_count=40)
+SETTINGS = settings(max_examples=30, stateful_step_count=40)
 
 WHICH = st.integers(0, 11)
 TROUBLE = st.one_of(
@@ -88,11 +88,17 @@ class Machine(cluster.Cluster):
         pod = self.schedule_on(pfs)
         if pod is None:
             return
-        first = self.act(trouble, self.controller.request, pod.body)
-        again = self.act(None, self.controller.request, pod.body)
+        first, again = (
+            self.act(
+                cause,
+                self.controller.request,
+                pod.body,
+                unless=exceptions.ProviderExhausted if self.orphans else (),
+            )
+            for cause in (trouble, None)
+        )
         assert first in (cluster.DIED, again) or type(first) is type(again)
         if isinstance(again, exceptions.ProviderExhausted):
-            assert self.orphans
             self.pods.remove(pod)
             return
         assert pod.vifs == again
@@ -123,7 +129,13 @@ class Machine(cluster.Cluster):
         parts = [[vif] for vif in pod.vifs] if one_by_one else [pod.vifs]
         attached = []
         for vifs in parts:
-            outcome = self.act(trouble, self.node.attach, pod.sandbox, vifs)
+            outcome = self.act(
+                trouble,
+                self.node.attach,
+                pod.sandbox,
+                vifs,
+                unless=exceptions.DeviceBusy if busy else (),
+            )
             if not isinstance(outcome, tuple):
                 break
             attached += outcome
@@ -224,7 +236,7 @@ class Machine(cluster.Cluster):
         self.controller.collect_orphans({pod.uid for pod in self.pods})
         self.orphans.clear()
 
-    @precondition(lambda self: self.node.ledger.all())
+    @precondition(lambda self: self.attached)
     @rule()
     def reboot(self):
         for pod in self.pods:
@@ -234,6 +246,7 @@ class Machine(cluster.Cluster):
         self.node.close()
         self.start()
 
+    @precondition(lambda self: self.attached)
     @rule(pf=st.sampled_from(['0000:02:00.0', '0000:02:00.1']))
     def create_vfs_anew(self, pf):
         """``sriov_numvfs`` goes to 0 and back; udev renames the VFs."""
