@@ -151,12 +151,10 @@ def _stated(plugin: type[Any]) -> Any:
 
     Our own classes are released with the contract and need not state it.
     """
-    for cls in plugin.__mro__:
-        if 'contract' in vars(cls):
-            ours = cls.__module__.startswith(OURS)
-            inherited = ours and not plugin.__module__.startswith(OURS)
-            return None if inherited else vars(cls)['contract']
-    return None
+    cls = next(cls for cls in plugin.__mro__ if 'contract' in vars(cls))
+    ours = cls.__module__.startswith(OURS)
+    inherited = ours and not plugin.__module__.startswith(OURS)
+    return None if inherited else vars(cls)['contract']
 
 
 def _outdated(version: Any, contract: str, oldest: int, newest: int) -> str:
