@@ -21,6 +21,7 @@ from kuryr_sriov.clients.kubernetes import Kubernetes
 from kuryr_sriov.drivers import local
 from kuryr_sriov.drivers.base import PodSubnetsDriver, PodVIFDriver
 from kuryr_sriov.drivers.local import database
+from kuryr_sriov.handlers.base import NodeStep
 from kuryr_sriov.host import ledger
 
 SHAPES = Path(__file__).parent / 'shapes'
@@ -226,7 +227,8 @@ def test_network_status_and_device_info():
 
 
 def test_contracts():
-    contracts = BindingDriver, Host, Pci, Links, PodSubnetsDriver, PodVIFDriver
+    drivers = BindingDriver, PodSubnetsDriver, PodVIFDriver
+    contracts = *drivers, NodeStep, Host, Pci, Links
     lines = [line for cls in contracts for line in methods(cls)]
     assert '\n'.join([*lines, '']) == pinned('contracts.txt'), CONTRACTS
 
