@@ -11,7 +11,7 @@ NEUTRON = */drivers/neutron/*,*/clients/neutron.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test neutron coverage lab lab-shell check bench \
-    bench-neutron docs sample clean
+    bench-neutron extend docs sample clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -55,6 +55,9 @@ bench: $(READY)  ## what importing and attaching cost, as ratios
 
 bench-neutron: $(READY)  ## requests to Neutron for each pod
 	$(BIN)/python benchmarks/bench_neutron.py
+
+extend:  ## a vendor's wheel and ours, in an empty environment
+	PYTHON=$(PYTHON) tools/extend.sh
 
 docs: $(READY)  ## the documentation, in doc/build/html
 	$(BIN)/pip install --quiet --editable '.[docs]'

@@ -95,8 +95,9 @@ OPTIONS = (
     cfg.BoolOpt(
         'enable_node_annotations',
         default=False,
-        help='Write what a VF was bound to into annotations of the node '
-        'object, as kuryr-kubernetes does.',
+        help='Has no effect here: the daemon that embeds this library '
+        'decides what it writes to node objects. Kept so that files written '
+        'for kuryr-kubernetes load.',
     ),
     cfg.StrOpt(
         'subnet_driver',
@@ -121,7 +122,8 @@ OPTIONS = (
         'node_name',
         default='',
         help="This node's name as the network provider knows it (Neutron: "
-        'binding:host_id). If empty, the name that Kubernetes has for it.',
+        'binding:host_id), for pods that come without the name of their '
+        'node.',
     ),
     cfg.StrOpt(
         'state_dir',

@@ -12,17 +12,26 @@ from kuryr_sriov.binding import vf
 
 LOG = logging.getLogger(__name__)
 
-# Drivers whose PCI part is called otherwise: what the operator names is the
-# netdev's driver.
-PCI_DRIVERS = {'virtio_net': 'virtio-pci'}
+# Kernel drivers by the name an operator gives them, and their PCI part.
+KERNEL_DRIVERS = {
+    'bnxt_en': 'bnxt_en',
+    'hinic': 'hinic',
+    'i40evf': 'i40evf',
+    'iavf': 'iavf',
+    'igbvf': 'igbvf',
+    'ixgbevf': 'ixgbevf',
+    'qede': 'qede',
+    'sfc': 'sfc',
+    'virtio_net': 'virtio-pci',
+}
 USERSPACE = frozenset({'', 'igb_uio', 'uio_pci_generic', 'vfio-pci'})
 
 
 class NetdeviceDriver(vf.VfDriver):
     """Moves the netdev of a VF, with its addresses and routes.
 
-    Chosen as ``netdevice`` it takes whichever driver the kernel binds;
-    chosen by a kernel driver's name it binds that one.
+    Chosen by the name of a kernel driver it binds that one; by another,
+    such as ``netdevice``, it takes whichever the kernel binds.
     """
 
     def connect(self, attachment: model.Attachment) -> None:
@@ -74,8 +83,8 @@ class NetdeviceDriver(vf.VfDriver):
 
     def ensure_driver(self, device: model.PciDevice) -> None:
         """See to it that a kernel driver has the VF."""
-        driver = PCI_DRIVERS.get(self.name, self.name)
-        if driver == 'netdevice':
+        driver = KERNEL_DRIVERS.get(self.name)
+        if driver is None:
             if device.driver in USERSPACE:
                 self._bind(device.pci, None)
         elif device.driver != driver:

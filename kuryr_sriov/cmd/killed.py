@@ -7,6 +7,7 @@ standard input.
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
@@ -93,11 +94,13 @@ def run(task: Task) -> None:
 def parse(text: str) -> tuple[str, int]:
     """``STEP`` or ``STEP+CHANGES``.
 
-    :raises ValueError: it is neither.
+    :raises ArgumentTypeError: it is neither.
     """
     step, _, changes = text.partition('+')
     if step not in STEPS or not (changes or '0').isdecimal():
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not STEP or STEP+N; steps: {", ".join(STEPS)}'
+        )
     return step, int(changes or 0)
 
 

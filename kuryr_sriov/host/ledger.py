@@ -107,8 +107,8 @@ class Ledger:
 
     def _unreadable(self, reason: str) -> exceptions.LedgerError:
         return exceptions.LedgerError(
-            f'{self.path}: a record cannot be read: {reason}; restore the '
-            'file from a backup, or move it away and restart the node'
+            f'{self.path}: a record cannot be read: {reason}; drain the '
+            'node, move the file away, and reboot'
         )
 
     @contextlib.contextmanager

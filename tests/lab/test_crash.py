@@ -37,6 +37,7 @@ STEPS = (
 # Importing the library takes seconds there: the doomed are born with it.
 PROCESSES = multiprocessing.get_context('fork')
 DEADLINE = 120
+IFNAMES = 'net1', 'net2'
 
 
 class Points:
@@ -153,9 +154,15 @@ class Pod:
         self.netns = netns
         self.vfs = vfs
         self.before = self.states()
+        self._drivers = drivers
+        self._numbers = itertools.count(1)
+        self.renew()
+
+    def renew(self) -> None:
+        """Have it ask for other ports: no VF starts with their MACs."""
         self.vifs = [
-            make_vif(number, driver, ifname=f'net{number}', mtu=1400)
-            for number, driver in enumerate(drivers, 1)
+            make_vif(next(self._numbers), driver, ifname=ifname, mtu=1400)
+            for driver, ifname in zip(self._drivers, IFNAMES, strict=False)
         ]
 
     def states(self) -> list[dict[str, Any]]:
@@ -194,6 +201,7 @@ def pinned(lab: Lab, make_vfs: MakeVfs, make_netns: MakeNetns) -> Pod:
 def die_everywhere_in_attach(doomed: Doomed, pod: Pod) -> None:
     node = doomed.node
     for left in itertools.count():
+        pod.renew()
         if not doomed.dies(left, pod.attach):
             break
         node.reconcile()

@@ -16,6 +16,7 @@ from kuryr_sriov.cmd.preflight import (
     warning,
 )
 from kuryr_sriov.drivers.base import PodSubnetsDriver, PodVIFDriver
+from kuryr_sriov.handlers.base import NodeStep
 
 
 def files(subject: Subject) -> Iterator[Result]:
@@ -49,6 +50,7 @@ def drivers(subject: Subject) -> Iterator[Result]:
         (plugins.BINDING_DRIVERS, BindingDriver, bindings),
         (plugins.SUBNET_DRIVERS, PodSubnetsDriver, [sriov.subnet_driver]),
         (plugins.VIF_DRIVERS, PodVIFDriver, [sriov.vif_driver]),
+        (plugins.NODE_STEPS, NodeStep, sriov.node_steps),
     ):
         for name in names:
             try:
