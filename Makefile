@@ -10,7 +10,7 @@ COVERAGE ?= 95
 NEUTRON = */drivers/neutron/*,*/clients/neutron.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test neutron coverage lab lab-shell check bench \
+.PHONY: help demo test neutron coverage lab lab-shell lab-bench check bench \
     bench-neutron extend docs sample clean
 
 help:  ## this list
@@ -52,6 +52,10 @@ check: $(READY)  ## ruff, mypy --strict, and the layers of the house
 
 bench: $(READY)  ## what importing and attaching cost, as ratios
 	$(BIN)/python benchmarks/bench.py
+
+lab-bench: $(READY)  ## attach and detach beside their floor, on that hardware
+	python3 -m tools.lab run -- $(abspath $(BIN)/python) \
+	    benchmarks/lab_bench.py
 
 bench-neutron: $(READY)  ## requests to Neutron for each pod
 	$(BIN)/python benchmarks/bench_neutron.py
