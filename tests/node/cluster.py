@@ -43,7 +43,7 @@ MEMORY = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
 
 KILL, FAIL = 'kill', 'fail'
 DIED = object()
-VFS = 2
+VFS = 3
 POOL = 6  # addresses of a /29
 
 

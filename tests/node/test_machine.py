@@ -20,8 +20,9 @@ from hypothesis.stateful import (
 
 from kuryr_sriov import exceptions
 
-SETTINGS = settings(max_examples=30, stateful_step_count=40)
+SETTINGS = settings(max_examples=40, stateful_step_count=40)
 
+PFS = st.sampled_from([(0,), (1,), (0, 1), (1, 1)])
 WHICH = st.integers(0, 11)
 TROUBLE = st.one_of(
     st.none(),
@@ -75,19 +76,29 @@ class Machine(cluster.Cluster):
 
     @initialize()
     def some_run_already(self):
-        for pfs in ((0, 1), (1,)):
-            self.schedule(pfs, None, runs=True)
+        """And one has gone without a DEL, but for its netns."""
+        for pfs in ((0, 1), (1,), (0,)):
+            self.add_to(self.schedule_with_vifs(pfs))
+        self.go(self.pods[-1], netns_leaks=True)
 
-    @rule(
-        pfs=st.sampled_from([(0,), (1,), (0, 1), (1, 1)]),
-        trouble=TROUBLE,
-        runs=st.booleans(),
-    )
-    def schedule(self, pfs, trouble, runs):
+    @rule(pfs=PFS, trouble=TROUBLE)
+    def schedule(self, pfs, trouble):
         """A pod gets VFs by the kubelet and VIFs by the controller."""
+        self.schedule_with_vifs(pfs, trouble)
+
+    @rule(pfs=PFS, trouble=TROUBLE, recover=st.booleans())
+    def run(self, pfs, trouble, recover):
+        """It also gets its VFs, or the node crashes."""
+        pod = self.schedule_with_vifs(pfs)
+        if pod:
+            self.add_to(pod, trouble)
+        if recover:
+            self.reconcile(None)
+
+    def schedule_with_vifs(self, pfs, trouble=None):
         pod = self.schedule_on(pfs)
         if pod is None:
-            return
+            return None
         first, again = (
             self.act(
                 cause,
@@ -100,10 +111,9 @@ class Machine(cluster.Cluster):
         assert first in (cluster.DIED, again) or type(first) is type(again)
         if isinstance(again, exceptions.ProviderExhausted):
             self.pods.remove(pod)
-            return
+            return None
         assert pod.vifs == again
-        if runs:
-            self.add_to(pod, None)
+        return pod
 
     @precondition(lambda self: self.pods)
     @rule(
@@ -118,7 +128,7 @@ class Machine(cluster.Cluster):
         if recover:
             self.reconcile(None)
 
-    def add_to(self, pod, trouble, one_by_one=False):
+    def add_to(self, pod, trouble=None, one_by_one=False):
         if pod.sandbox and not self.alive(pod.sandbox):
             self.end(pod)
         self.see_to_a_sandbox(pod)
@@ -187,12 +197,15 @@ class Machine(cluster.Cluster):
             self.world.node.delete_netns(sandbox.netns)
         if sandbox and not lost:
             self.delete_sandbox(sandbox, trouble)
-        self.end(pod, netns_leaks=lost and not netns_first)
-        self.pods.remove(pod)
-        self.orphans.add(pod.uid)
+        self.go(pod, netns_leaks=lost and not netns_first)
         if seen:
             self.controller.release(pod.body)
             self.orphans.remove(pod.uid)
+
+    def go(self, pod, netns_leaks):
+        self.end(pod, netns_leaks)
+        self.pods.remove(pod)
+        self.orphans.add(pod.uid)
 
     def delete_sandbox(self, sandbox, trouble):
         outcome = self.act(trouble, self.node.detach, sandbox.container_id)
