@@ -8,12 +8,16 @@ written them.
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
 
 T = TypeVar('T')
+
+_BUILDING = threading.Lock()
 
 
 def to_json(value: object) -> str:
@@ -39,6 +43,18 @@ def from_json(
         and what to do.
     """
     try:
-        return msgspec.json.decode(text, type=cls)
+        value: T = _decoder(cls).decode(text)
+        return value
     except (msgspec.DecodeError, ValueError, RecursionError) as cause:
         raise error(str(cause)) from cause
+
+
+def _decoder(cls: Any) -> Any:
+    # msgspec crashes where two threads are the first to need a dataclass.
+    with _BUILDING:
+        return _built(cls)
+
+
+@functools.cache
+def _built(cls: Any) -> Any:
+    return msgspec.json.Decoder(cls)
