@@ -26,18 +26,29 @@ def held_by_pf(world, pf, index):
     return host.links.vf(host.pci.device(f'0000:02:00.{pf}').ifindex, index)
 
 
-def test_defect_01_a_pod_is_known_by_namespace_and_name(world):
-    ours, theirs = world.vf(1, 0).pci, world.vf(1, 1).pci
+@pytest.fixture
+def kubelet():
+    # Not tmp_path: the path of a unix socket is short.
     with tempfile.TemporaryDirectory() as root, Kubelet(root) as kubelet:
-        for namespace, pci in (('other', theirs), ('default', ours)):
-            kubelet.plug(PHYSNET23, [pci])
-            kubelet.allocate(namespace, 'pod1', namespace, {PHYSNET23: 1})
-            kubelet.plug(PHYSNET23, [ours, theirs])
-        node = world.start(allocations=PodResources(root).devices)
-        sandbox = world.sandbox(1)
-        (attached,) = node.attach(sandbox, [world.vif('net1', 1)])
-    assert sandbox.pod.namespace == 'default'
-    assert attached.location.pci_slot == ours
+        yield kubelet
+
+
+@pytest.mark.parametrize('get', ['yes', 'no'])
+def test_defect_01_a_pod_is_known_by_namespace_and_name(world, kubelet, get):
+    kubelet.get = get
+    pcis = [world.vf(1, 0).pci, world.vf(1, 1).pci]
+    kubelet.plug(PHYSNET23, pcis)
+    for namespace in ('other', 'default'):
+        kubelet.allocate(namespace, 'pod1', namespace, {PHYSNET23: 1})
+    client = PodResources(kubelet.root)
+    theirs, ours = (
+        client.devices(model.Pod(namespace, 'pod1', ''))
+        for namespace in ('other', 'default')
+    )
+    assert theirs != ours
+    node = world.start(allocations=client.devices)
+    (attached,) = node.attach(world.sandbox(1), [world.vif('net1', 1)])
+    assert [attached.location.pci_slot] == [device.pci for device in ours]
 
 
 @pytest.mark.parametrize('pf', [0, 1])
