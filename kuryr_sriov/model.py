@@ -271,6 +271,8 @@ class PciDevice:
 class Link:
     """A network interface as rtnetlink shows it.
 
+    :param up: the administrator's wish (``IFF_UP``).
+    :param carrier: whether frames can pass (``IFF_RUNNING``).
     :param pci: PCI address of its device (``IFLA_PARENT_DEV_NAME``).
     """
 
@@ -281,6 +283,7 @@ class Link:
     up: bool = False
     alias: str = ''
     pci: str = ''
+    carrier: bool = False
 
 
 @dataclass(frozen=True, slots=True)

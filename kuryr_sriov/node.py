@@ -182,6 +182,7 @@ class Node:
                 steps.Allocate(allocations),
                 steps.Pair(self.ledger),
                 steps.Locked(inner, self._locks, pci, self.ledger),
+                steps.Announce(self._binding),
             ),
             observe,
         )

@@ -114,7 +114,7 @@ class BindingDriver(abc.ABC):
     """Puts a VF into a pod, and back as it was.
 
     The caller holds the lock of the VF's PF during every call but
-    ``check`` and ``device_info``.
+    ``announce``, ``check`` and ``device_info``.
 
     :cvar group: section of kuryr.conf that is passed in as ``conf``.
     :cvar options: oslo.config options of that section, if the driver
@@ -148,6 +148,15 @@ class BindingDriver(abc.ABC):
         ``disconnect``.
 
         :raises UnsupportedSetting: the NIC cannot do what the VIF asks for.
+        """
+
+    def announce(  # noqa: B027 (not all have something to tell)
+        self, attachment: model.Attachment
+    ) -> None:
+        """Tell the neighbours where the pod's addresses are; optional.
+
+        Called once the VF is connected and on record. It may wait for a
+        carrier. An error is logged, and the pod starts all the same.
         """
 
     @abc.abstractmethod

@@ -5,12 +5,9 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import logging
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.binding import vf
-
-LOG = logging.getLogger(__name__)
 
 # Kernel drivers by the name an operator gives them, and their PCI part.
 KERNEL_DRIVERS = {
@@ -50,6 +47,15 @@ class NetdeviceDriver(vf.VfDriver):
         self._move(attachment, device)
         link = self._moved(attachment)
         self._configure_l3(link, attachment)
+
+    def announce(self, attachment: model.Attachment) -> None:
+        """Gratuitous ARP and unsolicited NA for each address."""
+        netns, addresses = attachment.sandbox.netns, attachment.vif.addresses
+        links = self.host.links
+        link = links.find(attachment.pci, netns) if addresses else None
+        if link is not None:
+            for address in addresses:
+                links.announce(link.index, address, netns)
 
     def check(self, attachment: model.Attachment) -> None:
         """Compare PF settings, netdev and addresses with the VIF."""
@@ -149,12 +155,6 @@ class NetdeviceDriver(vf.VfDriver):
             links.add_address(link.index, address, netns)
         for route in (*vif.routes, *map(_default_route, vif.gateways)):
             links.add_route(link.index, route, netns)
-        for address in vif.addresses:
-            try:
-                links.announce(link.index, address, netns)
-            except exceptions.KuryrSriovError as error:
-                LOG.warning('neighbours were not told: %s', error)
-                break  # the others would wait as long for the same carrier
 
 
 class BifurcatedDriver(NetdeviceDriver):

@@ -20,6 +20,8 @@ GROUPS = (
     ('trust',),
 )
 
+RATES = frozenset({'min_tx_rate', 'max_tx_rate'})
+
 # What a hypervisor gives its guest; a guest need not, and cannot, set it.
 GUEST = model.VfSettings(
     min_tx_rate=0,

@@ -161,6 +161,8 @@ class VfDriver(base.BindingDriver):
                 wait.wait_for(applied, self.conf.device_timeout, device.pci)
         if names:
             name = settings.refused(names, refusal.errno if refusal else 0)
+            if refusal and name in settings.RATES:
+                self._check_carrier(device, refusal)
             raise settings.unsupported(
                 device.pci,
                 name,
@@ -171,6 +173,18 @@ class VfDriver(base.BindingDriver):
             ) from refusal
         if refusal is not None:
             raise refusal
+
+    def _check_carrier(
+        self, device: model.PciDevice, refusal: exceptions.KernelError
+    ) -> None:
+        """Some drivers (igb, ixgbe) set no rate while the PF has no link."""
+        pf = self.host.links.get(self._pf_index(device))
+        if not pf.carrier:
+            raise exceptions.DeviceBusy(
+                f'{device.pci}: no rate can be set ({refusal}) while its PF '
+                f'{pf.name} ({device.pf}) has no link: set it up, see its '
+                'cable and switch'
+            ) from refusal
 
     def _bring_home(
         self, attachment: model.Attachment, device: model.PciDevice

@@ -28,6 +28,7 @@ STEPS = (
     'connect',
     'report',
     'confirm',
+    'announce',
     'restore',
     'forget',
 )

@@ -7,6 +7,7 @@ Each takes an ``Attach`` and returns it with more filled in.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from kuryr_sriov.binding import base
 from kuryr_sriov.handlers import ports
 from kuryr_sriov.handlers.pipeline import Pipeline, Pure
 from kuryr_sriov.handlers.restore import Restorer, lock_of
+
+LOG = logging.getLogger(__name__)
 
 Binding = Callable[[str], base.BindingDriver]
 
@@ -98,7 +101,10 @@ class Locked:
             return self._inner.run(value)
 
     def undo(self, value: Attach) -> None:
-        """The inner pipeline has undone itself, under the locks."""
+        """Undo it, for a later step that failed."""
+        if value.attachments:  # else it failed itself, and has undone itself
+            with self._locks({lock_of(each) for each in value.attachments}):
+                self._inner.undo(value)
 
 
 class Settle:
@@ -263,3 +269,26 @@ class Confirm(Kept):
         done = [dataclasses.replace(a, done=True) for a in value.attachments]
         self._ledger.save(done)
         return dataclasses.replace(value, attachments=done)
+
+
+class Announce(Pure[Attach]):
+    """Tell the neighbours; no lock is held, for it waits for carriers."""
+
+    name = 'announce'
+
+    def __init__(self, binding: Binding) -> None:
+        self._binding = binding
+
+    def run(self, value: Attach) -> Attach:
+        """The pod runs all the same where they cannot be told."""
+        for attachment in value.attachments:
+            try:
+                self._binding(attachment.driver).announce(attachment)
+            except exceptions.KuryrSriovError as error:
+                LOG.warning(
+                    'the neighbours of %s of pod %s were not told: %s',
+                    attachment.vif.ifname,
+                    attachment.sandbox.pod,
+                    error,
+                )
+        return value

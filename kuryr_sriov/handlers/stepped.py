@@ -43,6 +43,10 @@ class Stepped(base.BindingDriver):
             self._observe(step.name)
             step.run(attachment)
 
+    def announce(self, attachment: model.Attachment) -> None:
+        """As the driver does."""
+        self._driver.announce(attachment)
+
     def disconnect(self, attachment: model.Attachment) -> None:
         """Undo the steps, the last one first; then as the driver does."""
         for step in reversed(self._steps):

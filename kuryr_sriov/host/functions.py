@@ -98,6 +98,13 @@ class Functions:
             int(read(path / 'sriov_totalvfs', '0')),
         )
 
+    def carrier(self, function: model.PciDevice) -> bool | None:
+        """Whether its netdev has a link; None where it is down, or none."""
+        netdev = self._path(function.pci) / 'net' / function.ifname
+        # The kernel refuses to read that of an interface which is down.
+        carrier = read(netdev / 'carrier', '') if function.ifname else ''
+        return carrier == '1' if carrier else None
+
     def has_driver(self, driver: str) -> bool:
         """Whether the kernel has that PCI driver, built in or loaded."""
         return (self._bus / 'drivers' / driver).is_dir()

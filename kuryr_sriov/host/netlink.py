@@ -37,8 +37,9 @@ from kuryr_sriov import exceptions, model
 from kuryr_sriov.host import neighbours, rtnetlink, vfinfo, wait
 from kuryr_sriov.host import netns as namespaces
 
-# Seconds that a link without carrier is waited for.
-CARRIER_TIMEOUT = 2.0
+# Seconds that a link without carrier is waited for: igbvf, ixgbevf and others
+# look every two seconds, and the first time may be too early.
+CARRIER_TIMEOUT = 5.0
 
 # What to list with a link (linux/rtnetlink.h): its VFs, but no counters,
 # which would not fit for many VFs.
@@ -330,4 +331,5 @@ def _link(message: Any, pci: str = '') -> model.Link:
         up=bool(message['flags'] & IFF_UP),
         alias=message.get_attr('IFLA_IFALIAS') or '',
         pci=pci,
+        carrier=bool(message['flags'] & IFF_RUNNING),
     )

@@ -109,6 +109,16 @@ class BindingDriverContract(NodeFixtures):
             model.Route('0.0.0.0/0', vif.gateways[0]),
         }
 
+    def test_the_neighbours_are_told_by_the_way(
+        self, driver: base.BindingDriver, attachment: model.Attachment
+    ) -> None:
+        """No lock is held for it: what it changed would be a race."""
+        driver.connect(attachment)
+        driver.announce(attachment)
+        driver.check(attachment)
+        driver.disconnect(attachment)
+        assert driver.snapshot(attachment.pci) == attachment.original
+
     def test_disconnect_restores_the_original(
         self, driver: base.BindingDriver, attachment: model.Attachment
     ) -> None:

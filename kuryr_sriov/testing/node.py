@@ -173,6 +173,7 @@ class SimulatedNode:
             function.total_vfs = described.total_vfs or described.vfs
             bus.add_pf(function)
             self._bind(function, driver, described.ifname)
+            self._kernel.net.set_up(self._interface(function.pci), True)
             bus.set_vfs(function, described.vfs)
             for index, vf in enumerate(function.vfs):
                 ifname = f'{described.ifname}v{index}'
@@ -247,6 +248,21 @@ class SimulatedNode:
             self._kernel.bus.unload(driver)
 
     # What goes wrong.
+
+    def unplug(self, pf: str) -> None:
+        """Pull the cable of a PF: it and its VFs have no carrier."""
+        self._plug(pf, False)
+
+    def plug(self, pf: str) -> None:
+        """Put it in again."""
+        self._plug(pf, True)
+
+    def _plug(self, pf: str, plugged: bool) -> None:
+        with self._kernel.lock:
+            function = self._kernel.bus.functions[pf]
+            for each in (function, *function.vfs):
+                if each.interface:
+                    self._kernel.net.plug(each.interface, plugged)
 
     def fail(
         self, operation: str, errno: int, times: int = 1, pci: str = ''

@@ -43,6 +43,15 @@ class ForgetsTheGateway(Stated):
         super().connect(without(attachment, gateways=()))
 
 
+@caught_by('test_the_neighbours_are_told_by_the_way')
+class AddsTheAddressesWhenItTells(Stated):
+    def connect(self, attachment):
+        super().connect(without(attachment, addresses=(), gateways=()))
+
+    def announce(self, attachment):
+        super().connect(attachment)
+
+
 @caught_by('test_a_refused_setting_is_named_and_nothing_stays')
 class TakesARefusalForSuccess(Stated):
     def connect(self, attachment):

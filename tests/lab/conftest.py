@@ -67,7 +67,7 @@ def make_netns() -> Iterator[Callable[[], labnode.Netns]]:
     yield make
     for netns in made:
         if os.path.exists(netns.path):
-            netns.delete()
+            netns.clear()
 
 
 @pytest.fixture

@@ -214,6 +214,14 @@ class PhysicalFunction(Device):
         run('ip', 'link', 'set', name, 'up')
         settle()
 
+    def set_up(self) -> None:
+        """Up, with its link: without one its driver sets no rate."""
+        run('ip', 'link', 'set', self.ifname, 'up', 'mtu', '1500')
+        wait_for(f'link of {self.pci}', self._has_link)
+
+    def _has_link(self) -> bool:
+        return 'LOWER_UP' in self.link()['flags']
+
     def lend_vfs(self, count: int) -> list[VirtualFunction]:
         """The first VFs, as if made anew; the PF is up.
 
@@ -222,7 +230,7 @@ class PhysicalFunction(Device):
         """
         if int((self.path / 'sriov_numvfs').read_text()) < count:
             return self.make_vfs(count)
-        run('ip', 'link', 'set', self.ifname, 'up', 'mtu', '1500')
+        self.set_up()
         vfs = [VirtualFunction(self, index) for index in range(count)]
         try:
             for vf in vfs:
@@ -235,7 +243,7 @@ class PhysicalFunction(Device):
     def make_vfs(self, count: int) -> list[VirtualFunction]:
         """VFs made anew, each with its final name; the PF is up."""
         self.remove_vfs()
-        run('ip', 'link', 'set', self.ifname, 'up', 'mtu', '1500')
+        self.set_up()
         (self.path / 'sriov_numvfs').write_text(str(count))
         vfs = [VirtualFunction(self, index) for index in range(count)]
         for vf in vfs:
@@ -267,6 +275,15 @@ class Netns:
     def delete(self) -> None:
         """Its VFs come home as the kernel sends them."""
         run('ip', 'netns', 'delete', self.name)
+
+    def clear(self) -> None:
+        """Delete it; no VF comes home under a name that a test may want."""
+        for link in json.loads(self.run('ip', '-j', 'link', 'show')):
+            if link['ifname'] != 'lo':
+                spare = f'{self.name}-{link["ifindex"]}'
+                self.run('ip', 'link', 'set', link['ifname'], 'down')
+                self.run('ip', 'link', 'set', link['ifname'], 'name', spare)
+        self.delete()
 
     def take(self, vf: Device, name: str, *addresses: str) -> None:
         """Move a VF's network device in, name it, address it, set it up."""

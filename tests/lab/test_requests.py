@@ -24,7 +24,7 @@ UNCOUNTED = 'announce'
 COUNTS = {
     KERNEL: (
         {
-            **{'get': 2, 'vf': 2, 'set': 2, 'set_vf': 1, 'find': 1},
+            **{'get': 2, 'vf': 2, 'set': 2, 'set_vf': 1, 'find': 2},
             **{'add_address': 2, 'add_route': 2},
         },
         {'find': 1, 'vf': 4, 'set': 2, 'set_vf': 2, 'get': 1},

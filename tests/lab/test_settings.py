@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import labnode
 import pytest
 from labnode import Lab, Netns, VirtualFunction
 from labpods import KERNEL, USERSPACE, VLAN, attach, make_vif
@@ -90,6 +91,32 @@ def test_a_refusal_names_the_setting_and_leaves_nothing(
     assert caught.value.setting == setting
     assert vf.state() == before
     assert node.ledger.all() == ()
+
+
+@pytest.mark.parametrize('driver', [KERNEL, USERSPACE])
+def test_a_rate_waits_for_the_link_of_the_pf(
+    vf: VirtualFunction, node: Node, make_netns: MakeNetns, driver: str
+) -> None:
+    """igb refuses any without, and it is not the NIC that cannot do it."""
+    before, pod = vf.state(), make_netns()
+    vif = make_vif(1, driver, max_tx_rate=100)
+    down = 'ip', 'link', 'set', vf.pf.ifname, 'down'
+
+    labnode.run(*down)
+    with pytest.raises(exceptions.DeviceBusy, match='has no link'):
+        attach(node, vf, vif, pod)
+    assert vf.state() == before
+    assert node.ledger.all() == ()
+
+    vf.pf.set_up()
+    attach(node, vf, vif, pod)
+    labnode.run(*down)
+    with pytest.raises(exceptions.DeviceBusy, match='has no link'):
+        node.detach(pod.name)
+
+    vf.pf.set_up()
+    node.detach(pod.name)
+    assert vf.state() == before
 
 
 @pytest.mark.parametrize('driver', [KERNEL, USERSPACE])

@@ -6,6 +6,8 @@ import errno
 import pytest
 
 from kuryr_sriov import exceptions, model
+from kuryr_sriov.binding.netdevice import NetdeviceDriver
+from kuryr_sriov.host.locks import PfLocks
 
 
 def test_a_pod_gets_its_two_vfs(world):
@@ -170,7 +172,58 @@ def test_neighbours_that_cannot_be_told_do_not_stop_the_pod(world, caplog):
     node = world.start()
     world.node.fail('announce', errno.ENETDOWN)
     node.attach(world.sandbox(1, world.vf(1, 0)), [world.vif('net1', 1)])
-    assert 'neighbours were not told' in caplog.text
+    assert 'the neighbours of net1 of pod' in caplog.text
+    assert world.node.announced == []
+
+
+def test_no_pod_waits_for_the_carrier_of_another(world):
+    locks = PfLocks(world.path / 'state' / 'locks', timeout=0)
+    told = []
+
+    def look(step):
+        if step == 'announce':
+            with locks.hold(['0000:02:00.1']):
+                told.append(node.ledger.all()[0].done)
+
+    node = world.start(observe=look)
+    node.attach(world.sandbox(1, world.vf(1, 0)), [world.vif('net1', 1)])
+    assert told == [True]
+
+
+def test_a_driver_that_breaks_at_the_end_leaves_nothing(world, monkeypatch):
+    before = world.node.state()
+    node = world.start()
+
+    def breaks(driver, attachment):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(NetdeviceDriver, 'announce', breaks)
+    with pytest.raises(ZeroDivisionError):
+        node.attach(world.sandbox(1, world.vf(1, 0)), [world.vif('net1', 1)])
+    assert world.node.state() == before
+    assert node.ledger.all() == ()
+
+
+def test_a_pf_without_link_and_rates(world):
+    """igb and ixgbe set none then; with the link it goes on."""
+    before = world.node.state()
+    node = world.start()
+    sandbox = world.sandbox(1, world.vf(1, 0))
+    vif = world.vif('net1', 1, max_tx_rate=100)
+    world.node.unplug('0000:02:00.1')
+    with pytest.raises(exceptions.DeviceBusy, match=r'ens8 .* has no link'):
+        node.attach(sandbox, [vif])
+    assert node.ledger.all() == ()
+    world.node.plug('0000:02:00.1')
+    assert world.node.state() == before
+    node.attach(sandbox, [vif])
+
+    world.node.unplug('0000:02:00.1')
+    with pytest.raises(exceptions.DeviceBusy, match='has no link'):
+        node.detach(sandbox.container_id)
+    world.node.plug('0000:02:00.1')
+    node.detach(sandbox.container_id)
+    assert world.node.state() == before
 
 
 def test_a_vif_that_has_no_driver_names_the_option(world):

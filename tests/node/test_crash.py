@@ -28,6 +28,7 @@ STEPS = (
     'connect',
     'report',
     'confirm',
+    'announce',
 )
 
 
@@ -106,9 +107,12 @@ def test_a_kill_at_any_point_of_attach(world, death, pod, pinned):
         seen.update(death.last_words)
         with world.start() as node:
             node.reconcile()
+            if 'confirm' in death.last_words:  # it outlives the process
+                node.check(pod[0].container_id)
+                node.detach(pod[0].container_id)
             assert_as_before(world, node, before, death)
             assert_usable(world, node, pod)
-    assert seen >= {*STEPS[:-1], 'set_vf', 'bind', 'add_address', 'announce'}
+    assert seen >= {*STEPS, 'set_vf', 'bind', 'add_address'}
     with world.start() as node:
         assert node.reconcile() == []
         node.check(pod[0].container_id)
@@ -219,7 +223,7 @@ def assert_nobody_holds_a_lock(world):
 
 @pytest.mark.parametrize(
     'point',
-    [*STEPS, 'set_vf', 'driver_override', 'bind', 'set', 'add_address'],
+    [*STEPS[:-1], 'set_vf', 'driver_override', 'bind', 'set', 'add_address'],
 )
 def test_a_process_that_is_killed_in_attach(world, pod, point):
     sandbox, vifs = pod
@@ -232,6 +236,16 @@ def test_a_process_that_is_killed_in_attach(world, pod, point):
         assert world.node.state() == before
         assert node.ledger.all() == ()
         assert_usable(world, node, pod)
+
+
+def test_a_process_that_is_killed_when_all_is_in_place(world, pod):
+    sandbox, vifs = pod
+    devices = world.allocated[sandbox.pod.uid]
+    with world.start() as node:
+        kill(world, 'announce', 'attach', sandbox, vifs, devices)
+        assert_nobody_holds_a_lock(world)
+        assert node.reconcile() == []
+        node.check(sandbox.container_id)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ class Machine(cluster.Cluster):
     :ivar attached: the key of what is attached, by the VF's PCI address.
     :ivar meddled: VFs that are not as they were attached.
     :ivar orphans: uids of pods that the controller has not seen go.
-    :ivar broken: container ids whose only ADD was killed.
+    :ivar broken: container ids whose only ADD was killed half-way.
     :ivar ended: sandboxes for which a late DEL may come.
     """
 
@@ -156,10 +156,11 @@ class Machine(cluster.Cluster):
             return
         if not fresh or one_by_one:
             return
-        if outcome is cluster.DIED:
+        records = self.node.ledger.of(container_id)
+        if outcome is not cluster.DIED:
+            assert records == ()
+        elif not all(record.done for record in records):
             self.broken.add(container_id)
-        else:
-            assert self.node.ledger.of(container_id) == ()
 
     def is_busy(self, device, pod):
         """Whether another pod's sandbox has the VF, and may run."""

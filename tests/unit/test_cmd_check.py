@@ -119,6 +119,18 @@ def test_a_good_node_is_ready(machine):
     ]
 
 
+def test_a_pf_that_is_down_or_without_link(machine):
+    machine.node.unplug(PF)
+    index = machine.node.host.pci.device(OTHER_PF).ifindex
+    machine.node.host.links.set(index, up=False)
+    unplugged, down = machine.results('VFs')
+    assert unplugged.status == down.status == 'warning'
+    assert 'ens6), VFs: 2 of 2. It has no link' in unplugged.message
+    assert 'cable' in unplugged.remedy
+    assert 'ens8), VFs: 2 of 7. It is down' in down.message
+    assert down.commands == ('ip link set ens8 up',)
+
+
 def test_nothing_is_changed(machine):
     def everything():
         tree = sorted(

@@ -52,7 +52,7 @@ def rebind(node):
 def test_all_in_one_request(node, links, index):
     settings = {'mac': MAC, 'mtu': 9000, 'alias': 'ens6v0', 'up': True}
     links.set(index, to=POD, name='net1', **settings)
-    link = model.Link(index, 'net1', pci=VF, **settings)
+    link = model.Link(index, 'net1', pci=VF, carrier=True, **settings)
     assert links.find(VF, POD) == links.get(index, POD) == link
     assert links.find(VF, '') is None
     assert links.requests == {'set': 1, 'find': 2, 'get': 1}

@@ -34,7 +34,7 @@ def vfs(subject: Subject) -> Iterator[Result]:
         number, total = counts[pf.pci]
         what = f'PF {pf.pci} ({pf.ifname or "no netdev"})'
         if number:
-            yield ok(f'{what}, VFs: {number} of {total}')
+            yield _linked(subject, pf, f'{what}, VFs: {number} of {total}')
         else:
             status = warning if any_vfs else failed
             yield status(
@@ -43,6 +43,23 @@ def vfs(subject: Subject) -> Iterator[Result]:
                 f'echo {min(total, SUGGESTED)} > '
                 f'/sys/bus/pci/devices/{pf.pci}/sriov_numvfs',
             )
+
+
+def _linked(subject: Subject, pf: model.PciDevice, what: str) -> Result:
+    """VFs reach nobody while their PF has no link."""
+    carrier = subject.host.pci.carrier(pf)
+    if carrier is None and pf.ifname:
+        return warning(
+            f'{what}. It is down, and they reach nobody.',
+            'If pods use them, set it up, now and at each boot:',
+            f'ip link set {pf.ifname} up',
+        )
+    if carrier is False:
+        return warning(
+            f'{what}. It has no link, and they reach nobody.',
+            'If pods use them, see its cable and its switch.',
+        )
+    return ok(what)
 
 
 def _without_pfs(functions: list[model.PciDevice]) -> Result:

@@ -24,6 +24,7 @@ class Nic:
         when it was changed, or when the interface was closed.
     :param follows_admin_mac: a VF takes the PF's MAC at once; else when
         its driver is bound the next time.
+    :param rates_need_link: a PF without link refuses any rate.
     :param rdma: functions have an RDMA device.
     :param refused: settings it cannot do, with the error number. With
         EOPNOTSUPP any value is refused, else any but the neutral one.
@@ -37,6 +38,7 @@ class Nic:
     pins_mac: bool = True
     reports_own_mac: bool = True
     follows_admin_mac: bool = False
+    rates_need_link: bool = False
     rdma: bool = False
     max_mtu: int = 9216
     refused: Mapping[str, int] = field(default_factory=dict)
@@ -49,6 +51,7 @@ NICS = {
         '10c9',
         '10ca',
         'igbvf',
+        rates_need_link=True,
         refused={
             'link_state': errno.EOPNOTSUPP,
             'min_tx_rate': errno.EINVAL,
@@ -60,6 +63,7 @@ NICS = {
         '10fb',
         '10ed',
         'ixgbevf',
+        rates_need_link=True,
         refused={
             'min_tx_rate': errno.EINVAL,
             'vlan_proto': errno.EPROTONOSUPPORT,
@@ -148,6 +152,7 @@ class Interface:
     """A network interface, as the kernel holds it.
 
     :param netns: path of its network namespace; empty for the node's own.
+    :param plugged: its cable, or its PF's, leads to a switch.
     :param on_close: what its driver does when it goes down.
     """
 
@@ -158,12 +163,17 @@ class Interface:
     max_mtu: int = 1500
     mtu: int = 1500
     up: bool = False
+    plugged: bool = True
     alias: str = ''
     altnames: set[str] = field(default_factory=set)
     pci: str = ''
     addresses: list[str] = field(default_factory=list)
     routes: list[model.Route] = field(default_factory=list)
     on_close: Callable[[Interface], None] = lambda interface: None
+
+    @property
+    def carrier(self) -> bool:
+        return self.up and self.plugged
 
     def close(self) -> None:
         """It goes down, if it is up."""
@@ -180,6 +190,7 @@ class Interface:
             up=self.up,
             alias=self.alias,
             pci=self.pci,
+            carrier=self.carrier,
         )
 
 

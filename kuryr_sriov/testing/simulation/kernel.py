@@ -133,7 +133,7 @@ class Kernel:
 
     def do_announce(self, index: int, address: str, netns: str) -> None:
         interface = self._interface('announce', index, netns)
-        if not interface.up:
+        if not interface.carrier:
             raise OSError(errno.ENETDOWN, interface.name)
         self.announced.append((interface.mac, address))
 
@@ -175,6 +175,10 @@ class Kernel:
         number = refused.get(name, 0)
         if number and (number == errno.EOPNOTSUPP or value not in NEUTRAL):
             raise OSError(number, f'{vf.pci} {name}')
+        if name.endswith('_rate') and vf.nic.rates_need_link:
+            pf = vf.pf.interface
+            if not (pf and pf.carrier):
+                raise OSError(errno.EINVAL, f'{vf.pci} {name}')
         limit = {'vlan': 4094, 'vlan_qos': 7}.get(name)
         if limit is not None and not 0 <= value <= limit:
             raise OSError(errno.EINVAL, f'{vf.pci} {name}')

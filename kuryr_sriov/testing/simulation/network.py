@@ -137,7 +137,7 @@ class Network:
                 raise OSError(errno.EINVAL, alias)
             interface.alias = alias
         if up is not None:
-            self._set_up(interface, up)
+            self.set_up(interface, up)
 
     def _move(
         self, interface: hardware.Interface, netns: str, fallback: str
@@ -193,7 +193,7 @@ class Network:
             raise OSError(errno.EINVAL, name)
         interface.altnames.remove(name)
 
-    def _set_up(self, interface: hardware.Interface, up: bool) -> None:
+    def set_up(self, interface: hardware.Interface, up: bool) -> None:
         if interface.up and not up:
             interface.routes.clear()
             interface.addresses[:] = [
@@ -201,6 +201,11 @@ class Network:
             ]
             interface.close()
         interface.up = up
+        self._files.set_carrier(interface)
+
+    def plug(self, interface: hardware.Interface, plugged: bool) -> None:
+        interface.plugged = plugged
+        self._files.set_carrier(interface)
 
     def add_address(self, interface: hardware.Interface, address: str) -> None:
         if address in interface.addresses:

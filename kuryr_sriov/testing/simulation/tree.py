@@ -90,9 +90,15 @@ class Tree:
         if interface.pci:
             new = self.root / f'.{interface.pci}'
             _put(new / 'ifindex', str(interface.index))
+            _put_carrier(new, interface)
             path = self._devices / interface.pci / 'net'
             path.mkdir(exist_ok=True)
             new.rename(path / interface.name)  # never seen half made
+
+    def set_carrier(self, interface: hardware.Interface) -> None:
+        if interface.pci and not interface.netns:
+            path = self._devices / interface.pci / 'net' / interface.name
+            _put_carrier(path, interface)
 
     def rename(self, interface: hardware.Interface, name: str) -> None:
         if interface.pci:
@@ -112,6 +118,13 @@ class Tree:
         link.unlink(missing_ok=True)
         if name:
             os.symlink(f'../../{folder}/{name}', link)
+
+
+def _put_carrier(path: pathlib.Path, interface: hardware.Interface) -> None:
+    if interface.up:
+        _replace(path / 'carrier', str(int(interface.carrier)))
+    else:  # the kernel's file cannot be read then
+        (path / 'carrier').unlink(missing_ok=True)
 
 
 def _put(path: pathlib.Path, text: str) -> None:
