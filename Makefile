@@ -31,7 +31,7 @@ test: $(READY)  ## all tests that need nothing but Python, with coverage
 	$(BIN)/coverage report --fail-under=$(COVERAGE) --omit='$(NEUTRON)'
 
 neutron: $(READY)  ## the tests against a real Neutron and Keystone
-	$(BIN)/coverage run -m pytest $(ARGS) tests/neutron
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal $(ARGS) tests/neutron
 
 coverage: $(READY)  ## after "make test" and "make neutron": both together
 	$(BIN)/coverage combine --quiet --append

@@ -8,7 +8,7 @@
     │   ├── DeviceBusy            VF or PF is in use, or the NIC says EBUSY
     │   ├── KubeletUnavailable    no answer from the kubelet
     │   ├── ProviderUnavailable   no answer from the network provider
-    │   ├── ProviderExhausted     no address, port or quota is left
+    │   ├── ProviderExhausted     no address, MAC or quota is free now
     │   └── LedgerBusy            another process holds the ledger
     └── PermanentError            somebody has to change something first
         ├── ConfigurationError    kuryr.conf; ``problems`` lists all mistakes
@@ -59,7 +59,10 @@ class ProviderUnavailable(TransientError):
 
 
 class ProviderExhausted(TransientError):
-    """The network provider has no address, port or quota left."""
+    """No address or quota is left, or another pod has what is asked for.
+
+    That may be the predecessor of the same name, on its way out.
+    """
 
 
 class LedgerBusy(TransientError):

@@ -93,7 +93,8 @@ class PodVIFDriver(abc.ABC):
         ``subnets`` and ``resource``; ``ips`` and ``mac`` are honoured or
         refused.
 
-        :raises ProviderExhausted: no address or quota is left.
+        :raises ProviderExhausted: no address or quota is left, or another
+            pod has the address or MAC asked for.
         :raises ProviderRefused: the provider will not do it.
         """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One Neutron and one Keystone for all tests; every test leaves no port."""
+"""A Neutron and a Keystone for each worker; every test leaves no port."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # openstacksdk warns of what it does itself whenever it is configured
     for kind in ('DeprecationWarning', 'PendingDeprecationWarning'):
         config.addinivalue_line('filterwarnings', f'ignore::{kind}')
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: one worker has it, the other one the rest."""
+    items.sort(key=lambda item: item.path.name != 'test_churn.py')
 
 
 @pytest.fixture(scope='session')

@@ -48,12 +48,12 @@ def test_address_that_is_not_of_the_subnet(
 ) -> None:
     asked = request(driver, lab.net22, ips=(ip,))
 
-    with pytest.raises(exceptions.InvalidAnnotation) as caught:
+    with pytest.raises(exceptions.ProviderRefused) as caught:
         driver.request_vifs(pod, [asked])
 
     assert str(caught.value) == (
         f'network default/sriov-physnet22: {ip} is not an address of '
-        '192.168.2.0/24'
+        '192.168.2.0/24; ask for one that is, or for none'
     )
 
 

@@ -176,11 +176,11 @@ def test_two_addresses_of_one_subnet(ask):
 
 def test_taken_address_names_its_holder(ask):
     ask(DB, 'four', ips=('192.168.2.5',))
-    with pytest.raises(exceptions.ProviderRefused) as error:
+    with pytest.raises(exceptions.ProviderExhausted) as error:
         ask(WEB, 'four', ips=('192.168.2.5',))
     assert str(error.value) == (
         'ns/nad (net1) asks for 192.168.2.5, which ns/db (net1) has; '
-        'ask for another address'
+        'ask for another, or delete that pod'
     )
 
 
@@ -218,7 +218,7 @@ def test_mac_that_is_not_unicast(ask, mac):
 
 def test_taken_mac_names_its_holder(ask):
     ask(DB, 'four', mac='02:00:00:00:00:07')
-    with pytest.raises(exceptions.ProviderRefused) as error:
+    with pytest.raises(exceptions.ProviderExhausted) as error:
         ask(WEB, 'four', mac='02:00:00:00:00:07')
     assert 'MAC 02:00:00:00:00:07, which ns/db (net1) has' in str(error.value)
 

@@ -14,10 +14,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.lab.guest import Guest, Job, NeverStartedError
+from tools.lab.guest import Guest, Job
 from tools.lab.images import TarSize, add_tree
 from tools.lab.prepare import Machine, cache_folder, locked
-from tools.lab.process import need, say
+from tools.lab.process import need
 from tools.lab.recipes import GUEST_SCRIPTS
 from tools.lab.topology import Topology
 
@@ -43,13 +43,7 @@ def boot(machine: Machine, topology: Topology, job: Job) -> int:
         modules = machine.toolbox.root / 'usr/lib/x86_64-linux-gnu/qemu'
         words = qemu_words(machine, topology, job, folder)
         try:
-            guest = Guest(words, modules, folder, job)
-            try:
-                return guest.wait()
-            except NeverStartedError as error:
-                say(f'{error.reason}; trying once more')
-                keep(folder, job.results / 'first-try')
-                return guest.wait()
+            return Guest(words, modules, folder, job).wait()
         finally:
             keep(folder, job.results)
 
@@ -167,6 +161,9 @@ def qemu_words(
         *('random.trust_cpu=on', 'printk.devkmsg=on'),
         # a busy host delays timer interrupts past what the kernel tolerates
         *('no_timer_check', 'nowatchdog', 'tsc=nowatchdog'),
+        # now and then the emulation loses one, and a timer that is set anew
+        # each time stays silent then; a periodic one goes on
+        *('highres=off', 'nohz=off'),
         *([] if job.udev else ['nolabudev']),
         *job.kernel_options,
     ]

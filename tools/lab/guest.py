@@ -22,10 +22,6 @@ from tools.lab.process import say
 EXPECTED = 'is not connected to host network'
 
 
-class NeverStartedError(LabError):
-    """The guest died before the command ran: trying again is safe."""
-
-
 @dataclass(frozen=True, slots=True)
 class Job:
     """A command for the guest and the terms it runs under.
@@ -146,10 +142,7 @@ class Guest:
         try:
             return int((self._shared / 'status').read_text(encoding='ascii'))
         except FileNotFoundError:
-            error = self._failure('the guest ended without a result')
-            if not (self._shared / 'started').exists():
-                error = NeverStartedError(error.reason, error.remedy)
-            raise error from None
+            raise self._failure('the guest ended without a result') from None
 
     def _failure(self, reason: str, status: int = BROKEN) -> LabError:
         said = ''

@@ -30,7 +30,8 @@ def choose_addresses(
     """The addresses asked for; of each other subnet, the lowest free one.
 
     :raises ProviderRefused: one that was asked for cannot be had.
-    :raises ProviderExhausted: a subnet's pools are used up.
+    :raises ProviderExhausted: a subnet's pools are used up, or somebody has
+        one that was asked for.
     """
     asked = [_asked(request, ip, subnets) for ip in request.ips]
     if len(set(asked)) < len(asked):
@@ -41,11 +42,7 @@ def choose_addresses(
             network, addresses.number(interface.ip)
         )
         if holder:
-            raise _refused(
-                request,
-                f'asks for {interface.ip}, which {holder} has',
-                'ask for another address',
-            )
+            raise _taken(request, str(interface.ip), holder)
     for subnet in subnets:
         if not any(each.network == subnet.prefix for each in asked):
             asked.append(_free(allocations, subnet))
@@ -117,7 +114,7 @@ def choose_mac(
     """The MAC asked for, else one that no VIF has on any network.
 
     :raises ProviderRefused: the one that was asked for cannot be had.
-    :raises ProviderExhausted: no free one was found.
+    :raises ProviderExhausted: no free one was found, or somebody has it.
     """
     if not request.mac:
         for mac in generated_macs(pod, request.ifname):
@@ -136,11 +133,7 @@ def choose_mac(
         )
     holder = allocations.mac_holder(network, request.mac)
     if holder:
-        raise _refused(
-            request,
-            f'asks for MAC {request.mac}, which {holder} has',
-            'ask for another one',
-        )
+        raise _taken(request, f'MAC {request.mac}', holder)
     return request.mac
 
 
@@ -189,3 +182,12 @@ def _refused(
     request: model.NetworkRequest, what: str, remedy: str
 ) -> ProviderRefused:
     return ProviderRefused(f'{request} ({request.ifname}) {what}; {remedy}')
+
+
+def _taken(
+    request: model.NetworkRequest, what: str, holder: object
+) -> ProviderExhausted:
+    return ProviderExhausted(
+        f'{request} ({request.ifname}) asks for {what}, which {holder} has; '
+        'ask for another, or delete that pod'
+    )

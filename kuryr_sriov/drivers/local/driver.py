@@ -81,7 +81,8 @@ class LocalVIFDriver(base.PodVIFDriver):
         Asked-for addresses may be outside the allocation pools. Only the
         gateways that the pod asks for become default routes.
 
-        :raises ProviderExhausted: a subnet has no address left.
+        :raises ProviderExhausted: a subnet has no address left, or another
+            pod has the address or MAC asked for.
         :raises ProviderRefused: an address, MAC or gateway cannot be had.
         :raises ProviderUnavailable: the database is locked.
         """

@@ -145,7 +145,7 @@ def to_create(
 ) -> dict[str, Any]:
     """The body that asks for the port of one interface.
 
-    :raises InvalidAnnotation: an address is on none of the subnets.
+    :raises ProviderRefused: an address is on none of the subnets.
     """
     body: dict[str, Any] = {
         'name': port_name(pod, request.ifname),
@@ -291,9 +291,10 @@ def _fixed_ips(request: model.NetworkRequest) -> list[dict[str, str]]:
         ip = ipaddress.ip_interface(text)
         homes = [id for id, net in nets.items() if ip.ip in net]
         if not homes or ('/' in text and ip.network != nets[homes[0]]):
-            raise exceptions.InvalidAnnotation(
+            raise exceptions.ProviderRefused(
                 f'network {request}: {text} is not an address of '
                 + ', '.join(map(str, nets.values()))
+                + '; ask for one that is, or for none'
             )
         found.append({'subnet_id': homes[0], 'ip_address': str(ip.ip)})
         left.pop(homes[0], None)

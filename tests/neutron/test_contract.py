@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The VIF driver ``neutron`` keeps the contract."""
+
+import functools
+
+import pytest
+from neutronlab.neutron import make_network
+
+from kuryr_sriov.drivers.neutron import NeutronVIFDriver
+from kuryr_sriov.testing.vif import PodVIFDriverContract
+
+
+class TestNeutron(PodVIFDriverContract):
+    driver_class = NeutronVIFDriver
+
+    @pytest.fixture
+    def make(self, make):
+        """With a user who may read of what physnet a subnet is."""
+        return functools.partial(make, user='kuryr-admin')
+
+    @pytest.fixture
+    def impatient(self, make):
+        return make(orphan_grace=0)
+
+    @pytest.fixture
+    def neighbour(self, make):
+        return make(cluster='green')
+
+    @pytest.fixture
+    def subnet_ids(self, lab):
+        return lab.net22.subnet, lab.net23.subnet
+
+    @pytest.fixture(scope='class')
+    def small_subnet(self, lab):
+        return make_network(lab.admin, 'physnet23', 9, '10.9.9.0/29').subnet
