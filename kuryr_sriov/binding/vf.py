@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 import logging
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.binding import base, settings
-from kuryr_sriov.host import wait
+from kuryr_sriov.binding import base, pf, settings
 
 LOG = logging.getLogger(__name__)
 
@@ -21,7 +19,10 @@ class VfDriver(base.BindingDriver):
     def snapshot(self, pci: str) -> model.VfState:
         """The VF's state: driver, netdev, and what its PF holds for it."""
         device = self.host.pci.device(pci)
-        state = model.VfState(driver=device.driver, settings=self.held(device))
+        side = self._pf(device)
+        state = model.VfState(
+            driver=device.driver, settings=side.held() if side else None
+        )
         if not device.ifindex:
             return state
         link = self.host.links.get(device.ifindex)
@@ -34,22 +35,17 @@ class VfDriver(base.BindingDriver):
             up=link.up,
         )
 
-    def held(self, device: model.PciDevice) -> model.VfSettings | None:
-        """What the PF holds now; None where it is out of reach."""
-        if device.vf_index is None:
-            return None
-        return self.host.links.vf(self._pf_index(device), device.vf_index)
-
     def configure(
         self, device: model.PciDevice, attachment: model.Attachment
     ) -> None:
         """Have the PF hold what the VIF asks for, and read it back."""
         target = settings.wanted(attachment.vif)
         current = attachment.original.settings
-        if current is None:
+        side = self._pf(device)
+        if side is None or current is None:
             self._check_guest(attachment.vif, target)
         else:
-            self._set(device, target, current)
+            side.set(target, current)
 
     def disconnect(self, attachment: model.Attachment) -> None:
         """Restore driver, PF settings and netdev, wherever the VF is."""
@@ -65,26 +61,24 @@ class VfDriver(base.BindingDriver):
         self._bind(attachment.pci, original.driver)
         if device.driver == original.driver and original.ifname:
             self._bring_home(attachment, device)
-        device = self.host.pci.device(attachment.pci)
-        current = self.held(device)
-        if original.settings is None or current is None:
+        side = self._pf(device)
+        if original.settings is None or side is None:
             self._restore_link(attachment, silent=False)
             return
+        current = side.held()
         target = settings.unpinned(original, current)
-        self._set(device, target, current)
+        side.set(target, current)
         own = original.mac == original.settings.mac
         self._restore_link(attachment, own and target != original.settings)
         # By now the PF may show what the VF has told it, if it ever does.
-        shown = self.held(device)
-        assert shown is not None
-        self._set(device, original.settings, shown)
+        side.set(original.settings, side.held())
 
     def drift(self, attachment: model.Attachment) -> list[str]:
         """What the PF holds that is not what the VIF asks for."""
-        device = self.host.pci.device(attachment.pci)
-        current = self.held(device)
-        if current is None:
+        side = self._pf(self.host.pci.device(attachment.pci))
+        if side is None:
             return []
+        current = side.held()
         target = settings.wanted(attachment.vif)
         return [
             f'{name} is {getattr(current, name)}, not {getattr(target, name)}'
@@ -94,15 +88,11 @@ class VfDriver(base.BindingDriver):
     def _bind(self, pci: str, driver: str | None) -> None:
         self.host.pci.bind(pci, driver, self.conf.device_timeout)
 
-    def _pf_index(self, device: model.PciDevice) -> int:
-        index = self.host.pci.device(device.pf).ifindex
-        if not index:
-            raise exceptions.DeviceBusy(
-                f'{device.pf}: the PF of VF {device.pci} has no netdev in '
-                'this network namespace; run in the host network, with the '
-                'PF bound to its kernel driver'
-            )
-        return index
+    def _pf(self, device: model.PciDevice) -> pf.PfSide | None:
+        """What the PF holds for the VF; None where it is out of reach."""
+        if device.vf_index is None:
+            return None
+        return pf.PfSide(self.host, device, self.conf.device_timeout)
 
     def _check_guest(self, vif: model.Vif, target: model.VfSettings) -> None:
         guest = dataclasses.replace(settings.GUEST, mac=vif.mac, vlan=vif.vlan)
@@ -113,78 +103,6 @@ class VfDriver(base.BindingDriver):
                 getattr(target, name),
                 'this node is a VM, whose hypervisor has the PF; set it there',
             )
-
-    def _set(
-        self,
-        device: model.PciDevice,
-        target: model.VfSettings,
-        current: model.VfSettings,
-    ) -> None:
-        """One request for all that differs; the first refusal is named."""
-        changes = settings.difference(target, current)
-        if changes is None:
-            return
-        for name in settings.differing(target, current):
-            if getattr(current, name) is None:
-                raise settings.unsupported(
-                    device.pci, name, getattr(target, name), 'the NIC has none'
-                )
-        assert device.vf_index is not None
-        refusal: exceptions.KernelError | None = None
-        try:
-            self.host.links.set_vf(
-                self._pf_index(device), device.vf_index, changes
-            )
-        except exceptions.KernelError as error:
-            if error.errno not in settings.UNSUPPORTED:
-                raise
-            refusal = error
-        self._verify(device, target, refusal)
-
-    def _verify(
-        self,
-        device: model.PciDevice,
-        target: model.VfSettings,
-        refusal: exceptions.KernelError | None,
-    ) -> None:
-        """Read back; some drivers apply a MAC a little later."""
-        names: list[str] = []
-
-        def applied() -> bool:
-            current = self.held(device)
-            assert current is not None
-            names[:] = settings.differing(target, current)
-            return not names
-
-        if not applied() and refusal is None:
-            with contextlib.suppress(exceptions.DeviceBusy):
-                wait.wait_for(applied, self.conf.device_timeout, device.pci)
-        if names:
-            name = settings.refused(names, refusal.errno if refusal else 0)
-            if refusal and name in settings.RATES:
-                self._check_carrier(device, refusal)
-            raise settings.unsupported(
-                device.pci,
-                name,
-                getattr(target, name),
-                f'the NIC refuses ({refusal})'
-                if refusal
-                else 'the NIC accepted it and kept another',
-            ) from refusal
-        if refusal is not None:
-            raise refusal
-
-    def _check_carrier(
-        self, device: model.PciDevice, refusal: exceptions.KernelError
-    ) -> None:
-        """Some drivers (igb, ixgbe) set no rate while the PF has no link."""
-        pf = self.host.links.get(self._pf_index(device))
-        if not pf.carrier:
-            raise exceptions.DeviceBusy(
-                f'{device.pci}: no rate can be set ({refusal}) while its PF '
-                f'{pf.name} ({device.pf}) has no link: set it up, see its '
-                'cable and switch'
-            ) from refusal
 
     def _bring_home(
         self, attachment: model.Attachment, device: model.PciDevice

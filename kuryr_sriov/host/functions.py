@@ -156,10 +156,11 @@ class Functions:
         """Read once: an attach looks at its VF and PF many times."""
         folder = os.stat(path).st_ino
         known = self._known.get(pci)
-        # A VF that has just appeared may be linked to its PF a little later.
-        if known and known.folder == folder and known.vf_index is not None:
-            return known
         pf = target(path / 'physfn')
+        # A VF that has just appeared may be linked to its PF a little later.
+        late = bool(pf) and (known is None or known.vf_index is None)
+        if known and known.folder == folder and not late:
+            return known
         self._known[pci] = fixed = _Fixed(
             folder=folder,
             vendor=read(path / 'vendor').removeprefix('0x'),
