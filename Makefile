@@ -10,7 +10,7 @@ COVERAGE ?= 95
 NEUTRON = */drivers/neutron/*,*/clients/neutron.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test neutron coverage lab lab-shell lab-bench check bench \
+.PHONY: help demo test neutron kubernetes coverage lab lab-shell lab-bench check bench \
     bench-neutron extend docs sample clean
 
 help:  ## this list
@@ -33,7 +33,10 @@ test: $(READY)  ## all tests that need nothing but Python, with coverage
 neutron: $(READY)  ## the tests against a real Neutron and Keystone
 	$(BIN)/coverage run -m pytest -n 2 --dist worksteal $(ARGS) tests/neutron
 
-coverage: $(READY)  ## after "make test" and "make neutron": both together
+kubernetes: $(READY)  ## the tests against a real API server of Kubernetes
+	$(BIN)/coverage run -m pytest $(ARGS) tests/kubernetes
+
+coverage: $(READY)  ## of "make test", "neutron" and "kubernetes" together
 	$(BIN)/coverage combine --quiet --append
 	$(BIN)/coverage report --fail-under=$(COVERAGE)
 

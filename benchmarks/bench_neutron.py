@@ -17,7 +17,8 @@ from collections.abc import Callable
 from typing import Any
 
 ROOT = pathlib.Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / 'tests' / 'neutron')]
+TESTS = ROOT / 'tests'
+sys.path[:0] = [str(ROOT), str(TESTS), str(TESTS / 'neutron')]
 
 from neutronlab.kuryr import how_to, location, make_driver  # noqa: E402
 from neutronlab.lab import Lab  # noqa: E402

@@ -46,16 +46,21 @@ class Kubernetes:
     ``TransientError``, the others ``PermanentError``.
 
     :param api_root: base URL where no credentials are needed, such as
-        ``kubectl proxy``; empty for the service account of the pod that
-        this runs in, or else the kubeconfig file (``KUBECONFIG``).
+        ``kubectl proxy``.
     :param timeout: seconds for one call.
+    :param kubeconfig: file with credentials. If this and ``api_root`` are
+        empty, they are those of the service account of the pod that this
+        runs in, or else of the file that ``KUBECONFIG`` names.
     :raises ConfigurationError: from every method: there are no
         credentials, or they cannot be used.
     """
 
-    def __init__(self, api_root: str = '', timeout: float = 10.0) -> None:
+    def __init__(
+        self, api_root: str = '', timeout: float = 10.0, kubeconfig: str = ''
+    ) -> None:
         self._api_root = api_root.rstrip('/')
         self._timeout = timeout
+        self._kubeconfig = kubeconfig
         self._lock = threading.Lock()
         self._connected: tuple[Any, Any] | None = None
 
@@ -84,7 +89,7 @@ class Kubernetes:
         self._call(
             'PATCH',
             _path(PODS, pod.namespace, pod.name) + '/status',
-            # With its uid, so that it cannot be another pod of that name.
+            # With its uid, so that another pod of that name refuses it.
             {'metadata': {'uid': pod.uid, 'annotations': annotations}},
             MERGE_PATCH,
             missing=lambda why: PermanentError(
@@ -215,13 +220,15 @@ class Kubernetes:
         try:
             if self._api_root:
                 configuration.host = self._api_root
-            elif 'KUBERNETES_SERVICE_HOST' in os.environ:
-                config.load_incluster_config(configuration)
-            else:
+            elif (
+                self._kubeconfig or 'KUBERNETES_SERVICE_HOST' not in os.environ
+            ):
                 config.load_kube_config(
-                    os.environ.get('KUBECONFIG'),
+                    self._kubeconfig or os.environ.get('KUBECONFIG'),
                     client_configuration=configuration,
                 )
+            else:
+                config.load_incluster_config(configuration)
         except config.ConfigException as error:
             raise ConfigurationError(
                 [
@@ -255,7 +262,7 @@ def _error(
     missing: Failure,
 ) -> Exception:
     why = answer.get('message') or f'HTTP status {status}'
-    if status == 404:
+    if status == 404 or _is_another(status, answer):
         return missing(why)
     if status in (409, 429) or status >= 500:
         after = headers.get('Retry-After', '')
@@ -270,3 +277,11 @@ def _error(
     else:
         remedy = 'see whether this is the address of an API server'
     return PermanentError(f'{where}: {why}; {remedy}')
+
+
+def _is_another(status: int, answer: Mapping[str, Any]) -> bool:
+    """Whether the object of that name has not got the uid we gave."""
+    causes = (answer.get('details') or {}).get('causes') or ()
+    return status == 422 and any(
+        cause.get('field') == 'metadata.uid' for cause in causes
+    )

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from neutronlab.kuryr import MakeDriver, make_driver
 from neutronlab.lab import Lab
-from neutronlab.process import wait_for
+from servers import wait_for
 
 from kuryr_sriov import model
 from kuryr_sriov.drivers.neutron import NeutronVIFDriver

@@ -81,7 +81,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         found = self.server.objects[path]
         uid = found.get('metadata', {}).get('uid')
         if body['metadata'].get('uid', uid) != uid:
-            self.status(409, 'the UID in the precondition does not match')
+            causes = [{'field': 'metadata.uid', 'reason': 'FieldValueInvalid'}]
+            self.status(422, 'is immutable', details={'causes': causes})
             return
         if self.headers['Content-Type'] == 'application/merge-patch+json':
             self.server.objects[path] = merged(found, body)
@@ -104,9 +105,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return False
         return True
 
-    def status(self, code, message, **headers):
+    def status(self, code, message, details=None, **headers):
         answer = {'kind': 'Status', 'status': 'Failure', 'message': message}
-        self.answer(code, answer, **headers)
+        self.answer(code, answer | {'details': details}, **headers)
 
     def answer(self, code, content, **headers):
         body = content if isinstance(content, bytes) else json.dumps(content)
@@ -180,7 +181,7 @@ def test_network_status_leaves_other_annotations_alone(server, client):
 
 def test_network_status_is_not_for_another_pod_of_that_name(server, client):
     server.objects[WEB] = {'kind': 'Pod', 'metadata': {'uid': 'uid-next'}}
-    with pytest.raises(exceptions.TransientError, match='UID'):
+    with pytest.raises(exceptions.PermanentError, match='pod ns/web is gone'):
         client.patch_network_status(POD, [])
     assert server.objects[WEB]['metadata'] == {'uid': 'uid-next'}
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from .process import LOOPBACK
+from servers import LOOPBACK
 
 _HOP_BY_HOP = {'connection', 'keep-alive', 'transfer-encoding'}
 

@@ -7,8 +7,7 @@ import pathlib
 from typing import Any
 
 import openstack
-
-from .process import ReservedPort, Server
+from servers import ReservedPort, Server
 
 CONFIGURATION = """\
 [database]

@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
+from servers import ReservedPort, wait_for
+
 from .faults import FaultProxy
 from .install import ensure_installed, server_environment
 from .keystone import USERS, Keystone
 from .neutron import Network, Neutron, make_network
-from .process import ReservedPort, wait_for
 
 REGION = 'RegionOne'
 PROXIED = 'RegionProxied'

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from .process import ReservedPort, Server, wait_for
+from servers import ReservedPort, Server, wait_for
 
 CONFIGURATION = """\
 [DEFAULT]

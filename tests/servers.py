@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ports and processes of the servers, with an end that always comes."""
+"""Real servers for tests: made once, on loopback, with an end that comes."""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import os
 import pathlib
+import shutil
 import socket
+import ssl
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -39,6 +45,7 @@ class Server:
     """One server process; only ever ends the process it started.
 
     :param ready: URL that answers once the server works.
+    :param ca: file with the certificate that it shows, if it has one by then.
     """
 
     def __init__(
@@ -48,12 +55,14 @@ class Server:
         env: dict[str, str],
         log: pathlib.Path,
         ready: str,
+        ca: pathlib.Path | None = None,
     ) -> None:
         self.name = name
         self.command = [str(word) for word in command]
         self.env = env
         self.log = log
         self.ready = ready
+        self.ca = ca
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -111,7 +120,10 @@ class Server:
                 f'{self.name} ended with {self._process.returncode}:\n{tail}'
             )
         try:
-            with urllib.request.urlopen(self.ready, timeout=30):
+            context = ssl.create_default_context(cafile=self.ca)
+            with urllib.request.urlopen(
+                self.ready, timeout=30, context=context
+            ):
                 return True
         except urllib.error.HTTPError:
             return False
@@ -131,3 +143,45 @@ def wait_for(
         if time.monotonic() > deadline:
             raise RuntimeError(f'waited {timeout:g} s in vain for {what}')
         time.sleep(0.05)
+
+
+def made_once(
+    name: str, key: bytes, make: Callable[[pathlib.Path], None]
+) -> pathlib.Path:
+    """A folder that ``make`` has filled, kept for the next time.
+
+    It is in ``KURYR_SRIOV_<NAME>_CACHE``, by default the folder
+    ``~/.cache/kuryr-sriov-<name>``. Safe with several processes at once. What
+    was cut short is thrown away and begun anew.
+
+    :param key: with another one it is another folder.
+    """
+    chosen = os.environ.get(f'KURYR_SRIOV_{name.upper()}_CACHE')
+    usual = pathlib.Path.home() / '.cache' / f'kuryr-sriov-{name}'
+    cache = pathlib.Path(chosen).absolute() if chosen else usual
+    cache.mkdir(parents=True, exist_ok=True)
+    folder = cache / hashlib.sha256(key).hexdigest()[:16]
+    complete = folder / 'complete'
+    with open(cache / 'lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not complete.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            complete.touch()
+    return folder
+
+
+def install(
+    folder: pathlib.Path, env: dict[str, str], *requirements: str
+) -> None:
+    """A virtual environment with packages from the index.
+
+    :param requirements: words for ``pip install``.
+    :raises subprocess.CalledProcessError: pip failed.
+    """
+    venv = [sys.executable, '-m', 'venv', '--without-pip', folder]
+    subprocess.run(venv, check=True, env=env)
+    # what is imported is compiled then; all of it takes a minute
+    pip = sys.executable, '-m', 'pip', '--python', folder / 'bin' / 'python'
+    how = 'install', '--quiet', '--no-compile', '--no-deps'
+    subprocess.run([*pip, *how, *requirements], check=True, env=env)
