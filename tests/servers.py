@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import abc
 import fcntl
 import hashlib
 import os
@@ -16,6 +17,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
 
 LOOPBACK = '127.0.0.1'
 
@@ -129,6 +132,34 @@ class Server:
             return False
         except OSError:
             return False
+
+
+class Running(abc.ABC):
+    """Servers that start and end together; a context manager."""
+
+    @abc.abstractmethod
+    def start(self) -> None:
+        """Start them; return when they work."""
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """End everything that was started. Idempotent."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
 
 
 def wait_for(

@@ -217,18 +217,17 @@ class Kubernetes:
 
         config: Any = kubernetes.config  # has no types
         configuration = Configuration()
+        in_pod = 'KUBERNETES_SERVICE_HOST' in os.environ
         try:
             if self._api_root:
                 configuration.host = self._api_root
-            elif (
-                self._kubeconfig or 'KUBERNETES_SERVICE_HOST' not in os.environ
-            ):
+            elif in_pod and not self._kubeconfig:
+                config.load_incluster_config(configuration)
+            else:
                 config.load_kube_config(
                     self._kubeconfig or os.environ.get('KUBECONFIG'),
                     client_configuration=configuration,
                 )
-            else:
-                config.load_incluster_config(configuration)
         except config.ConfigException as error:
             raise ConfigurationError(
                 [

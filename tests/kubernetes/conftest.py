@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from kubelab.cluster import PLACES, PORTS, Cluster
+from values import VIF
 
 from kuryr_sriov import model
 from kuryr_sriov.clients.kubernetes import Kubernetes
@@ -85,26 +86,4 @@ def pod(make_pod: Callable[..., Any]) -> model.Pod:
 
 @pytest.fixture
 def vif() -> model.Vif:
-    """A VIF of which no field has its default."""
-    return model.Vif(
-        id='3f1c1d2e-0000-4000-8000-000000000001',
-        ifname='net1',
-        network='default/sriov-net1',
-        resource='intel.com/physnet22',
-        physnet='physnet22',
-        mac='fa:16:3e:00:00:01',
-        addresses=('192.168.2.7/24', 'fd00:2::7/64'),
-        gateways=('192.168.2.1',),
-        routes=(model.Route('10.9.0.0/16', '192.168.2.254'),),
-        dns=('192.168.2.2',),
-        vlan=3501,
-        mtu=1450,
-        vlan_qos=3,
-        vlan_proto='802.1ad',
-        min_tx_rate=100,
-        max_tx_rate=1000,
-        spoofchk=True,
-        trust=False,
-        link_state='enable',
-        active=True,
-    )
+    return VIF

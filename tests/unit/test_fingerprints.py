@@ -14,6 +14,7 @@ import types
 from pathlib import Path
 
 import pytest
+from values import VIF
 
 from kuryr_sriov import codec, model, networks, npwg
 from kuryr_sriov.binding.base import BindingDriver, Host, Links, Pci
@@ -41,28 +42,6 @@ Vendors' drivers call and implement these. See kuryr_sriov.plugins: a new
 method has a body, and raises CONTRACT; what breaks drivers raises OLDEST."""
 
 POD = model.Pod('default', 'nginx', 'uid-1', 'node1')
-VIF = model.Vif(
-    id='3f1c1d2e-0000-4000-8000-000000000001',
-    ifname='net1',
-    network='default/sriov-net1',
-    resource='intel.com/physnet22',
-    physnet='physnet22',
-    mac='fa:16:3e:00:00:01',
-    addresses=('192.168.2.7/24', 'fd00:2::7/64'),
-    gateways=('192.168.2.1',),
-    routes=(model.Route('10.9.0.0/16', '192.168.2.254'),),
-    dns=('192.168.2.2',),
-    vlan=3501,
-    mtu=1450,
-    vlan_qos=3,
-    vlan_proto='802.1ad',
-    min_tx_rate=100,
-    max_tx_rate=1000,
-    spoofchk=True,
-    trust=False,
-    link_state='enable',
-    active=True,
-)
 ATTACHMENT = model.Attachment(
     sandbox=model.Sandbox('c0ffee', '/run/netns/cni-1', POD),
     vif=VIF,

@@ -9,13 +9,12 @@ import pathlib
 import ssl
 import urllib.error
 import urllib.request
-from types import TracebackType
 from typing import Any
 
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from servers import LOOPBACK, ReservedPort, Server, wait_for
+from servers import LOOPBACK, ReservedPort, Running, Server, wait_for
 
 from .install import ensure_installed
 
@@ -74,7 +73,7 @@ class ApiError(Exception):
         self.code = code
 
 
-class Cluster:
+class Cluster(Running):
     """A fresh API server in ``folder``; a context manager."""
 
     def __init__(self, folder: pathlib.Path) -> None:
@@ -124,23 +123,7 @@ class Cluster:
             ca=self.ca,
         )
 
-    def __enter__(self) -> Cluster:
-        try:
-            self._start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def _start(self) -> None:
+    def start(self) -> None:
         (self.folder / 'tokens.csv').write_text(
             ''.join(
                 f'{user},{user},{user},"{",".join(groups)}"\n'

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import pathlib
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 from typing import Any
 
-from servers import ReservedPort, wait_for
+from servers import ReservedPort, Running, wait_for
 
 from .faults import FaultProxy
 from .install import ensure_installed, server_environment
@@ -20,7 +19,7 @@ PROXIED = 'RegionProxied'
 """The region whose Neutron is the same one, behind the proxy."""
 
 
-class Lab:
+class Lab(Running):
     """Keystone, Neutron and a proxy in front of it; a context manager.
 
     :ivar net22: network and subnet of the how-to on physnet22, VLAN 3501.
@@ -44,23 +43,7 @@ class Lab:
         self.proxy = FaultProxy(self._ports[1].number)
         self.admin: Any = None
 
-    def __enter__(self) -> Lab:
-        try:
-            self._start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def _start(self) -> None:
+    def start(self) -> None:
         self.proxy.start()
         # each takes one of two cores while it imports itself
         with ThreadPoolExecutor(2) as pool:
