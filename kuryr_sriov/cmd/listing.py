@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
+from kuryr_sriov import model
 from kuryr_sriov.cmd import output
-
-if TYPE_CHECKING:
-    from kuryr_sriov import model
-    from kuryr_sriov.cmd.inventory import Function, Inventory, Owner, Pf
+from kuryr_sriov.cmd.found import Function, Inventory, Owner, Pf
 
 HEADER = 'VF', 'ADDRESS', 'DRIVER', 'NETDEV', 'GROUP', 'VLAN', 'MAC'
 OTHERS = 'ADDRESS', 'DRIVER', 'NETDEV', 'GROUP', 'NUMA', 'MAC'
