@@ -8,7 +8,7 @@ import errno
 import logging
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.binding import base, pf, settings
+from kuryr_sriov.binding import base, names, pf, settings
 
 LOG = logging.getLogger(__name__)
 
@@ -57,19 +57,20 @@ class VfDriver(base.BindingDriver):
                 '%s is gone, nothing of it is left to restore', attachment.pci
             )
             return
-        # Also to the driver it has: a crash may have left driver_override.
-        self._bind(attachment.pci, original.driver)
-        if device.driver == original.driver and original.ifname:
+        if device.driver != original.driver:
+            # Before the PF lets it off the pod's VLAN: nobody drives it then.
+            self._bind(attachment.pci, '')
+        elif original.ifname:
             self._bring_home(attachment, device)
         side = self._pf(device)
         if original.settings is None or side is None:
-            self._restore_link(attachment, silent=False)
+            self._restore_driver(attachment, silent=False)
             return
         current = side.held()
         target = settings.unpinned(original, current)
         side.set(target, current)
         own = original.mac == original.settings.mac
-        self._restore_link(attachment, own and target != original.settings)
+        self._restore_driver(attachment, own and target != original.settings)
         # By now the PF may show what the VF has told it, if it ever does.
         side.set(original.settings, side.held())
 
@@ -146,22 +147,27 @@ class VfDriver(base.BindingDriver):
             # under the pod's.
             index = self.host.pci.device(pci).ifindex
             where = (index, '') if index else (link.index, netns)
-            links.set(*where, to='', name=spare(pci))
+            links.set(*where, to='', name=names.spare(pci))
 
-    def _restore_link(
+    def _restore_driver(
         self, attachment: model.Attachment, silent: bool
     ) -> None:
-        """Give the netdev its MAC, name, MTU, alias and state.
+        """Its driver, and the netdev's MAC, name, MTU, alias and state.
 
         :param silent: the PF does not know the VF's own MAC any more, and
             setting the one it has would be no change to the kernel.
         """
         original, pci = attachment.original, attachment.pci
+        # Also to the driver it has: a crash may have left driver_override.
+        self._bind(pci, original.driver)
         if not original.ifname:
             return
         device = self.host.pci.wait_netdev(pci, self.conf.device_timeout)
         link = self.host.links.get(device.ifindex)
         silent = silent and link.mac == original.mac
+        if not silent and self._restored_at_once(link, original):
+            return
+        link = self.host.links.get(device.ifindex)
         if silent or not self.set_mac(link, original.mac):
             self.rebind(device)
             device = self.host.pci.wait_netdev(pci, self.conf.device_timeout)
@@ -171,7 +177,12 @@ class VfDriver(base.BindingDriver):
                     pci, 'mac', original.mac, 'the NIC keeps another'
                 )
         if link.name != original.ifname:
-            self._rename(pci, link, original.ifname)
+            names.rename(
+                self.host.links,
+                link,
+                original.ifname,
+                self.conf.device_timeout,
+            )
         if (link.mtu, link.alias) != (original.mtu, original.alias):
             self.host.links.set(
                 link.index, mtu=original.mtu, alias=original.alias
@@ -179,20 +190,24 @@ class VfDriver(base.BindingDriver):
         if link.up != original.up:
             self.host.links.set(link.index, up=original.up)
 
-    def _rename(self, pci: str, link: model.Link, name: str) -> None:
-        links = self.host.links
+    def _restored_at_once(
+        self, link: model.Link, original: model.VfState
+    ) -> bool:
+        """In one request, if nothing is in the way: before udev names it."""
+        if link.up:  # most drivers refuse a MAC then
+            return False
         try:
-            links.set(link.index, name=name)
-        except exceptions.KernelError as error:
-            if error.errno != errno.EEXIST:
-                raise
-            # udev may have made it an alternative name of the very netdev.
-            if links.remove_altname(link.index, name):
-                links.set(link.index, name=name)
-                return
-            LOG.warning(
-                '%s stays %s: its name %s is taken', pci, link.name, name
+            self.host.links.set(
+                link.index,
+                mac=original.mac,
+                mtu=original.mtu,
+                name=original.ifname,
+                alias=original.alias,
+                up=original.up,
             )
+        except exceptions.KernelError:
+            return False
+        return True
 
     def set_mac(self, link: model.Link, mac: str) -> bool:
         """Set the VF's own MAC; False where the NIC insists on another."""
@@ -212,8 +227,3 @@ class VfDriver(base.BindingDriver):
         """Unbind and bind again: the driver starts afresh."""
         self._bind(device.pci, '')
         self._bind(device.pci, device.driver)
-
-
-def spare(pci: str) -> str:
-    """A name of at most 15 characters that no other interface has."""
-    return 'vf' + pci.replace(':', '').replace('.', '')
