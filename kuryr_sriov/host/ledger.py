@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from kuryr_sriov import codec, exceptions, model
+from kuryr_sriov.host import wait
 
 SCHEMA = 1
 """Version of the tables, kept in SQLite's ``user_version``."""
@@ -126,13 +127,33 @@ class Ledger:
             self.path, timeout=self._timeout, check_same_thread=False
         )
         try:
-            connection.execute('PRAGMA journal_mode = WAL')
+            self._use_wal(connection)
             connection.execute('PRAGMA synchronous = FULL')
             self._migrate(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        """A new file is changed to it; SQLite does not wait where two want to.
+
+        It refuses one of them at once, for each waits for the other.
+        """
+
+        def changed() -> bool:
+            try:
+                connection.execute('PRAGMA journal_mode = WAL')
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    raise
+                return False
+            return True
+
+        try:
+            wait.wait_for(changed, self._timeout, str(self.path))
+        except exceptions.DeviceBusy as error:
+            raise self._busy() from error
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         def version() -> int:
@@ -162,14 +183,8 @@ class Ledger:
                 f'({error}); run "kuryr-sriov inventory" to see whose'
             ) from error
         except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF in (
-                sqlite3.SQLITE_BUSY,
-                sqlite3.SQLITE_LOCKED,
-            )
-            if busy:
-                raise exceptions.LedgerBusy(
-                    f'{self.path}: locked for more than {self._timeout:g} s'
-                ) from error
+            if _is_busy(error):
+                raise self._busy() from error
             raise exceptions.LedgerError(
                 f'{self.path}: {error}; check permissions and disk space'
             ) from error
@@ -178,3 +193,15 @@ class Ledger:
                 f'{self.path}: {error}; it must be a SQLite file in a '
                 'directory that this process can write to'
             ) from error
+
+    def _busy(self) -> exceptions.LedgerBusy:
+        return exceptions.LedgerBusy(
+            f'{self.path}: locked for more than {self._timeout:g} s'
+        )
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF in (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+    )

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sqlite3
 import threading
+from concurrent import futures
 
 import pytest
 
@@ -154,6 +155,24 @@ def test_processes_that_start_together_lose_nothing(tmp_path):
     ledger = Ledger(path)
     assert len(ledger.all()) == 60
     ledger.close()
+
+
+def test_ledgers_that_are_made_together_wait_for_each_other(tmp_path):
+    """SQLite itself refuses one of two that change a new file to WAL."""
+    together = threading.Barrier(4)
+
+    def first_look(path):
+        ledger = Ledger(path, timeout=10)
+        together.wait()
+        try:
+            return ledger.all()
+        finally:
+            ledger.close()
+
+    with futures.ThreadPoolExecutor(4) as threads:
+        for number in range(50):
+            paths = [tmp_path / str(number) / 'ledger.sqlite'] * 4
+            assert list(threads.map(first_look, paths)) == [()] * 4
 
 
 def test_threads_share_one_file_descriptor_set(ledger):
