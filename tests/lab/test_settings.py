@@ -99,6 +99,23 @@ def test_a_refusal_names_the_setting_and_leaves_nothing(
     assert node.ledger.all() == ()
 
 
+def lose_link(vf: VirtualFunction, rate: int) -> None:
+    """Set the PF down; its driver sees that there is no link a little later.
+
+    :param rate: what the VF has.
+    """
+
+    def refused() -> bool:
+        try:
+            vf.configure('rate', str(rate))
+        except RuntimeError:
+            return True
+        return False
+
+    labnode.run('ip', 'link', 'set', vf.pf.ifname, 'down')
+    labnode.wait_for(f'{vf.pf} to refuse a rate', refused)
+
+
 @pytest.mark.parametrize('driver', [KERNEL, USERSPACE])
 def test_a_rate_waits_for_the_link_of_the_pf(
     vf: VirtualFunction, node: Node, make_netns: MakeNetns, driver: str
@@ -106,9 +123,8 @@ def test_a_rate_waits_for_the_link_of_the_pf(
     """igb refuses any without, and it is not the NIC that cannot do it."""
     before, pod = vf.state(), make_netns()
     vif = make_vif(1, driver, max_tx_rate=100)
-    down = 'ip', 'link', 'set', vf.pf.ifname, 'down'
 
-    labnode.run(*down)
+    lose_link(vf, rate=0)
     with pytest.raises(exceptions.DeviceBusy, match='has no link'):
         attach(node, vf, vif, pod)
     assert vf.state() == before
@@ -116,7 +132,7 @@ def test_a_rate_waits_for_the_link_of_the_pf(
 
     vf.pf.set_up()
     attach(node, vf, vif, pod)
-    labnode.run(*down)
+    lose_link(vf, rate=100)
     with pytest.raises(exceptions.DeviceBusy, match='has no link'):
         node.detach(pod.name)
 
