@@ -2,14 +2,11 @@
 """Who may do what: the roles of etc/kubernetes are enough, and no more."""
 
 import pytest
-from kubelab.cluster import PLACES, PORTS, ApiError, Cluster
+from kubelab.cluster import PORTS, ApiError, Cluster
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.clients.kubernetes import Kubernetes
 
-PODS = PLACES['Pod']
-SECRETS = '/api/v1/namespaces/default/secrets'
-NADS = PLACES['NetworkAttachmentDefinition']
 PORT = {
     'apiVersion': 'openstack.org/v1',
     'kind': 'KuryrSriovPort',
