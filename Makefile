@@ -10,7 +10,7 @@ COVERAGE ?= 95
 NEUTRON = */drivers/neutron/*,*/clients/neutron.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test neutron kubernetes coverage lab lab-shell lab-bench check bench \
+.PHONY: help demo test cni neutron kubernetes coverage lab lab-shell lab-bench check bench \
     bench-neutron extend docs sample clean
 
 help:  ## this list
@@ -29,6 +29,9 @@ test: $(READY)  ## all tests that need nothing but Python, with coverage
 	$(BIN)/coverage run -m pytest -n 2 $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=$(COVERAGE) --omit='$(NEUTRON)'
+
+cni: $(READY)  ## the CNI plugin: built, and tested with the node daemon
+	$(BIN)/coverage run -m pytest $(ARGS) tests/cni
 
 neutron: $(READY)  ## the tests against a real Neutron and Keystone
 	$(BIN)/coverage run -m pytest -n 2 --dist worksteal $(ARGS) tests/neutron

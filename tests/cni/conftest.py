@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The CNI plugin, built once, and how a container runtime starts it."""
+
+import subprocess
+
+import pytest
+from cnirun import SOURCES, Plugin
+
+
+@pytest.fixture(scope='session')
+def program(tmp_path_factory):
+    """Path of the plugin, freshly built; needs a C compiler and make."""
+    folder = tmp_path_factory.mktemp('cni')
+    command = ['make', '--quiet', '-C', SOURCES, f'BUILD={folder}']
+    subprocess.run(command, check=True)
+    return folder / 'kuryr-sriov'
+
+
+@pytest.fixture
+def plugin(program, tmp_path):
+    """The plugin, with a socket where nobody listens so far."""
+    return Plugin(program, tmp_path / 'cni.sock')
