@@ -20,9 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kuryr_sriov import config, model
+from kuryr_sriov import model
+from kuryr_sriov.config import loading
 from kuryr_sriov.node import Node
-from kuryr_sriov.testing.node import Pf, SimulatedNode
+from kuryr_sriov.testing.simulation.simulated_node import Pf, SimulatedNode
 
 PF = '0000:02:00.0'
 CONF = """
@@ -94,7 +95,7 @@ class Attaching:
         file = folder / 'kuryr.conf'
         file.write_text(CONF.format(folder))
         host = self.simulated.host
-        self.node = Node(config.load(files=[str(file)]), host=host)
+        self.node = Node(loading.load_config(files=[str(file)]), host=host)
         pci = self.simulated.vfs(PF)[0]
         self.device = model.Device(f'intel.com/{resource}', pci)
         self.vif = dataclasses.replace(VIF, resource=self.device.resource)

@@ -30,8 +30,8 @@ from lab_trace import SystemCalls
 from kuryr_sriov import model
 from kuryr_sriov.binding.netdevice import NetdeviceDriver
 from kuryr_sriov.binding.userspace import VfioDriver
-from kuryr_sriov.host import neighbours
-from kuryr_sriov.host.node import NodeHost
+from kuryr_sriov.host import announcements
+from kuryr_sriov.host.linux import NodeHost
 
 ROUNDS = 20
 LIMIT = 1.3
@@ -106,7 +106,7 @@ class Bench:
                 vif=self.vif,
                 netns=self.netns.path,
                 frames=[
-                    neighbours.announcement(self.vif.mac, address)
+                    announcements.announcement(self.vif.mac, address)
                     for address in self.vif.addresses
                 ],
             )

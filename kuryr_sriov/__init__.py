@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kuryr_sriov.config.loading import load_config
     from kuryr_sriov.controller import Controller
     from kuryr_sriov.exceptions import (
         ConfigurationError,
@@ -89,15 +90,26 @@ __all__ = [
     'VfSettings',
     'VfState',
     'Vif',
+    'load_config',
 ]
 
-_HOMES = ('exceptions', 'model', 'controller', 'node')
+_HOMES = {
+    'Controller': 'controller',
+    'Node': 'node',
+    'load_config': 'config.loading',
+}
+"""Modules of what costs something to import."""
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        for home in _HOMES:
+        homes = (_HOMES[name],) if name in _HOMES else ('exceptions', 'model')
+        for home in homes:
             module = importlib.import_module(f'{__name__}.{home}')
             if hasattr(module, name):
                 return getattr(module, name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,16 +6,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from kuryr_sriov import config, model, networks, plugins
+from kuryr_sriov import model, plugins
+from kuryr_sriov.config import loading
 from kuryr_sriov.drivers import base
 from kuryr_sriov.handlers import request
 from kuryr_sriov.handlers.pipeline import Observer, Pipeline, ignore
+from kuryr_sriov.npwg import requests
 
 
 class Controller:
     """Obtains VIFs for pods. Thread-safe; any number of pods at a time.
 
-    :param conf: from ``config.load``.
+    :param conf: from ``load_config``.
     :param get_nad: returns a NetworkAttachmentDefinition object.
     :param publish: hands a pod's VIFs to its node.
     :param observe: is told the name of each step before it runs.
@@ -30,7 +32,7 @@ class Controller:
         *,
         observe: Observer = ignore,
     ) -> None:
-        config.validate(conf, plugins.installed())
+        loading.validate_config(conf, plugins.installed())
         vif_driver = plugins.load(
             plugins.VIF_DRIVERS, conf.sriov.vif_driver, base.PodVIFDriver
         )
@@ -40,16 +42,19 @@ class Controller:
             base.PodSubnetsDriver,
         )
         self.vifs: base.PodVIFDriver = vif_driver(
-            config.section(conf, vif_driver)
+            loading.read_section(conf, vif_driver)
         )
         subnets = subnet_driver(
-            config.section(conf, subnet_driver), self.vifs.describe_subnet
+            loading.read_section(conf, subnet_driver),
+            self.vifs.describe_subnet,
         )
         self._pipeline = Pipeline(
             'request',
             (
                 request.Networks(get_nad),
-                request.Subnets(subnets, config.resources(conf).resource),
+                request.Subnets(
+                    subnets, loading.resource_mappings(conf).resource
+                ),
                 request.Resources(),
                 request.Vifs(self.vifs),
                 request.Published(publish),
@@ -68,7 +73,7 @@ class Controller:
         :raises InvalidAnnotation: the annotation, or a NAD it names.
         :raises NotAllocated: it asks its node for too few VFs.
         """
-        value = request.Request(body, networks.pod_of(body))
+        value = request.Request(body, requests.pod_of(body))
         return tuple(self._pipeline.run(value).vifs)
 
     def activate(self, vif: model.Vif, location: model.Location) -> model.Vif:
@@ -77,7 +82,7 @@ class Controller:
 
     def release(self, body: Mapping[str, Any]) -> None:
         """Give back all VIFs of a deleted pod. Idempotent."""
-        self.vifs.release_vifs(networks.pod_of(body))
+        self.vifs.release_vifs(requests.pod_of(body))
 
     def collect_orphans(self, alive: Collection[str]) -> tuple[str, ...]:
         """Give back VIFs of pods that are gone; return their ids.

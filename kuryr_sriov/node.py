@@ -9,15 +9,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from kuryr_sriov import config, exceptions, model, plugins
+from kuryr_sriov import exceptions, model, plugins
 from kuryr_sriov.binding import base
+from kuryr_sriov.config import loading
 from kuryr_sriov.handlers import attach as steps
-from kuryr_sriov.handlers import ports
-from kuryr_sriov.handlers.base import NodeStep
+from kuryr_sriov.handlers import protocols
+from kuryr_sriov.handlers.hooked import Stepped
+from kuryr_sriov.handlers.hooks import NodeStep
 from kuryr_sriov.handlers.pipeline import Observer, Pipeline, ignore
 from kuryr_sriov.handlers.restore import Restorer
-from kuryr_sriov.handlers.stepped import Stepped
-from kuryr_sriov.host import ledger, locks, node
+from kuryr_sriov.host import ledger, linux, locks
 
 
 class Node:
@@ -25,7 +26,7 @@ class Node:
 
     One per process. Several processes may share a ``state_dir``.
 
-    :param conf: from ``config.load``.
+    :param conf: from ``load_config``.
     :param host: this node; a simulated one in tests.
     :param allocations: tells which VFs the kubelet gave a pod; by default
         the kubelet is asked, as ``enable_pod_resource_service`` says.
@@ -37,15 +38,15 @@ class Node:
         self,
         conf: Any,
         *,
-        host: node.NodeHost | Any = None,
-        allocations: ports.Allocations | None = None,
+        host: linux.NodeHost | Any = None,
+        allocations: protocols.Allocations | None = None,
         observe: Observer = ignore,
     ) -> None:
-        config.validate(conf, plugins.installed())
+        loading.validate_config(conf, plugins.installed())
         self._conf = conf
-        self._host = host or node.NodeHost()
+        self._host = host or linux.NodeHost()
         self._observe = observe
-        self._resources = config.resources(conf)
+        self._resources = loading.resource_mappings(conf)
         self._steps: tuple[NodeStep, ...] = tuple(
             self._load(plugins.NODE_STEPS, name, NodeStep)
             for name in conf.sriov.node_steps
@@ -156,7 +157,7 @@ class Node:
         )
 
     def _build(
-        self, allocations: ports.Allocations, observe: Observer
+        self, allocations: protocols.Allocations, observe: Observer
     ) -> Pipeline[steps.Attach]:
         pci, links = self._host.pci, self._host.links
         inner = Pipeline(
@@ -200,18 +201,18 @@ class Node:
 
     def _load(self, group: str, name: str, contract: Any) -> Any:
         plugin = plugins.load(group, name, contract)
-        section = config.section(self._conf, plugin)
+        section = loading.read_section(self._conf, plugin)
         return plugin(name, self._host, section)
 
 
-def _allocations(conf: Any) -> ports.Allocations:
+def _allocations(conf: Any) -> protocols.Allocations:
     """The kubelet, by its PodResources service or its checkpoint file."""
     if conf.sriov.enable_pod_resource_service:
-        from kuryr_sriov.clients import podresources
+        from kuryr_sriov.allocations import podresources
 
         return podresources.PodResources(
             conf.sriov.kubelet_root_dir, conf.sriov.kubelet_timeout
         ).devices
-    from kuryr_sriov.clients import checkpoint
+    from kuryr_sriov.allocations import checkpoint
 
     return checkpoint.Checkpoint(conf.sriov.kubelet_root_dir).devices

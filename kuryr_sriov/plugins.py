@@ -41,6 +41,14 @@ NODE_STEPS = 'kuryr_sriov.node_steps'
 OLDEST = {SUBNET_DRIVERS: 1, VIF_DRIVERS: 1, BINDING_DRIVERS: 1, NODE_STEPS: 1}
 """The oldest version of each group's contract that is still supported."""
 
+CONTRACTS = {
+    SUBNET_DRIVERS: 'kuryr_sriov.drivers.base:PodSubnetsDriver',
+    VIF_DRIVERS: 'kuryr_sriov.drivers.base:PodVIFDriver',
+    BINDING_DRIVERS: 'kuryr_sriov.binding.base:BindingDriver',
+    NODE_STEPS: 'kuryr_sriov.handlers.hooks:NodeStep',
+}
+"""What a plugin of each group subclasses."""
+
 OURS = f'{__package__}.'
 
 GROUPS = tuple(OLDEST)

@@ -6,9 +6,9 @@ import pytest
 
 # The contract suites live in the library; let their assertions explain too.
 pytest.register_assert_rewrite(
-    'kuryr_sriov.testing.binding',
-    'kuryr_sriov.testing.subnets',
-    'kuryr_sriov.testing.vif',
+    'kuryr_sriov.testing.contracts.binding_contract',
+    'kuryr_sriov.testing.contracts.subnets_contract',
+    'kuryr_sriov.testing.contracts.vif_contract',
 )
 
 # The same examples on every machine, however slow and busy it is, and a

@@ -26,11 +26,11 @@ from kuryr_sriov import (
     Sandbox,
     TransientError,
     Vif,
-    config,
 )
 from kuryr_sriov.clients.kubernetes import Kubernetes
-from kuryr_sriov.networks import pod_of
-from kuryr_sriov.npwg import network_status
+from kuryr_sriov.config import loading
+from kuryr_sriov.npwg.requests import pod_of
+from kuryr_sriov.npwg.status import network_status
 
 LOG = logging.getLogger('daemon')
 
@@ -240,7 +240,7 @@ class Request(http.server.BaseHTTPRequestHandler):
 class Daemon:
     """Both roots in one process.
 
-    :param conf: from ``config.load``.
+    :param conf: from ``load_config``.
     :param get_nad: returns a NetworkAttachmentDefinition object.
     :param address: of the CNI server; port 0 for any.
     :param patience: seconds that ADD waits for the pod's events.
@@ -282,7 +282,7 @@ def main() -> None:
     parser.add_argument('--config-file', default='/etc/kuryr/kuryr.conf')
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
-    conf = config.load(files=[args.config_file])
+    conf = loading.load_config(files=[args.config_file])
     Daemon(conf, Kubernetes().get_nad).run(sys.stdin)
 
 

@@ -7,7 +7,7 @@ import errno
 import ipaddress
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.binding import vf
+from kuryr_sriov.binding.vf import vf_driver
 
 # Kernel drivers by the name an operator gives them, and their PCI part.
 KERNEL_DRIVERS = {
@@ -24,7 +24,7 @@ KERNEL_DRIVERS = {
 USERSPACE = frozenset({'', 'igb_uio', 'uio_pci_generic', 'vfio-pci'})
 
 
-class NetdeviceDriver(vf.VfDriver):
+class NetdeviceDriver(vf_driver.VfDriver):
     """Moves the netdev of a VF, with its addresses and routes.
 
     Chosen by the name of a kernel driver it binds that one; by another,

@@ -7,10 +7,10 @@ The pod's program sets addresses; MAC, VLAN and the like are the PF's.
 from __future__ import annotations
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.binding import vf
+from kuryr_sriov.binding.vf import vf_driver
 
 
-class VfioDriver(vf.VfDriver):
+class VfioDriver(vf_driver.VfDriver):
     """Binds the VF to ``vfio-pci``, with IOMMU or in no-IOMMU mode."""
 
     def connect(self, attachment: model.Attachment) -> None:

@@ -21,13 +21,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from kuryr_sriov import codec, model, npwg
+from kuryr_sriov import codec, model
 from kuryr_sriov.exceptions import (
     ConfigurationError,
     InvalidAnnotation,
     PermanentError,
     TransientError,
 )
+from kuryr_sriov.npwg.status import NETWORK_STATUS
 
 NADS = '/apis/k8s.cni.cncf.io/v1', 'network-attachment-definitions'
 PODS = '/api/v1', 'pods'
@@ -85,7 +86,7 @@ class Kubernetes:
 
         :param status: all of it, as ``npwg.network_status`` has it.
         """
-        annotations = {npwg.NETWORK_STATUS: json.dumps(status)}
+        annotations = {NETWORK_STATUS: json.dumps(status)}
         self._call(
             'PATCH',
             _path(PODS, pod.namespace, pod.name) + '/status',

@@ -18,11 +18,17 @@ from typing import Any
 from kuryr_sriov import exceptions
 
 COMMANDS = {
-    'check': 'say whether this node and its kuryr.conf are ready',
-    'inventory': "list this node's PFs and VFs, and the pods that have them",
-    'demo': 'play the SR-IOV how-to on a simulated node',
+    'check': (
+        'check.preflight',
+        'say whether this node and its kuryr.conf are ready',
+    ),
+    'inventory': (
+        'inventory.survey',
+        "list this node's PFs and VFs, and the pods that have them",
+    ),
+    'demo': ('demo.play', 'play the SR-IOV how-to on a simulated node'),
 }
-"""Modules of this package, each with ``add_arguments`` and ``run``."""
+"""Module of each, with ``add_arguments`` and ``run``, and its help."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,8 +73,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar='COMMAND',
         parser_class=_Command,
     )
-    for name, text in COMMANDS.items():
-        commands.add_parser(name, help=text).set_defaults(command=name)
+    for name, (module, text) in COMMANDS.items():
+        commands.add_parser(name, help=text).set_defaults(module=module)
     return parser
 
 
@@ -76,7 +82,7 @@ class _Command(argparse.ArgumentParser):
     """The parser of a subcommand; imports its module when it is chosen."""
 
     def parse_known_args(self, *args: Any, **named: Any) -> Any:
-        name = self.get_default('command')
+        name = self.get_default('module')
         module = importlib.import_module(f'kuryr_sriov.cmd.{name}')
         self.description = (module.__doc__ or '').replace('``', '')
         self.set_defaults(run=module.run)

@@ -7,7 +7,8 @@ import dataclasses
 import ipaddress
 from typing import Any
 
-from kuryr_sriov import exceptions, model, resources
+from kuryr_sriov import exceptions, model
+from kuryr_sriov.config import mappings
 from kuryr_sriov.drivers import base
 
 
@@ -21,7 +22,7 @@ class NadSubnetsDriver(base.PodSubnetsDriver):
 
     def __init__(self, conf: Any, describe: base.DescribeSubnet) -> None:
         super().__init__(conf, describe)
-        self._resources = resources.Resources(
+        self._resources = mappings.Resources(
             conf.device_plugin_resource_prefix,
             conf.physnet_resource_mappings,
             conf.resource_driver_mappings,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from kuryr_sriov import exceptions, model, pairing
 from kuryr_sriov.binding import base
-from kuryr_sriov.handlers import ports
+from kuryr_sriov.handlers import protocols
 from kuryr_sriov.handlers.pipeline import Pipeline, Pure
 from kuryr_sriov.handlers.restore import Restorer, lock_of
 
@@ -44,7 +44,7 @@ class Allocate(Pure[Attach]):
 
     name = 'allocate'
 
-    def __init__(self, allocations: ports.Allocations) -> None:
+    def __init__(self, allocations: protocols.Allocations) -> None:
         self._allocations = allocations
 
     def run(self, value: Attach) -> Attach:
@@ -60,7 +60,7 @@ class Pair(Pure[Attach]):
 
     name = 'pair'
 
-    def __init__(self, ledger: ports.Ledger) -> None:
+    def __init__(self, ledger: protocols.Ledger) -> None:
         self._ledger = ledger
 
     def run(self, value: Attach) -> Attach:
@@ -84,9 +84,9 @@ class Locked:
     def __init__(
         self,
         inner: Pipeline[Attach],
-        locks: ports.Locks,
+        locks: protocols.Locks,
         pci: base.Pci,
-        ledger: ports.Ledger,
+        ledger: protocols.Ledger,
     ) -> None:
         self._inner = inner
         self._locks = locks
@@ -113,7 +113,7 @@ class Settle:
     name = 'settle'
 
     def __init__(
-        self, ledger: ports.Ledger, restorer: Restorer, links: base.Links
+        self, ledger: protocols.Ledger, restorer: Restorer, links: base.Links
     ) -> None:
         self._ledger = ledger
         self._restorer = restorer
@@ -168,7 +168,7 @@ class Record(Kept):
 
     def __init__(
         self,
-        ledger: ports.Ledger,
+        ledger: protocols.Ledger,
         binding: Binding,
         driver_of: Callable[[str], str],
         pci: base.Pci,
@@ -261,7 +261,7 @@ class Confirm(Kept):
 
     name = 'confirm'
 
-    def __init__(self, ledger: ports.Ledger) -> None:
+    def __init__(self, ledger: protocols.Ledger) -> None:
         self._ledger = ledger
 
     def run(self, value: Attach) -> Attach:

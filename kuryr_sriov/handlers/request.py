@@ -11,9 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kuryr_sriov import model, networks
+from kuryr_sriov import model
 from kuryr_sriov.drivers import base
 from kuryr_sriov.handlers.pipeline import Pure
+from kuryr_sriov.npwg.requests import (
+    check_requested,
+    entries_of,
+    request_of,
+)
 
 GetNad = Callable[[str, str], Mapping[str, Any]]
 """The NetworkAttachmentDefinition of that namespace and name."""
@@ -46,10 +51,8 @@ class Networks(Pure[Request]):
     def run(self, value: Request) -> Request:
         """Fill in ``requests``: the entries whose NAD is ours."""
         found = (
-            networks.request_of(
-                entry, self._get_nad(entry.namespace, entry.name)
-            )
-            for entry in networks.entries_of(value.body)
+            request_of(entry, self._get_nad(entry.namespace, entry.name))
+            for entry in entries_of(value.body)
         )
         requests = tuple(request for request in found if request)
         return dataclasses.replace(value, requests=requests)
@@ -89,7 +92,7 @@ class Resources(Pure[Request]):
 
     def run(self, value: Request) -> Request:
         """Change nothing."""
-        networks.check_requested(value.requests, value.body)
+        check_requested(value.requests, value.body)
         return value
 
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.binding import base
-from kuryr_sriov.handlers import ports
+from kuryr_sriov.handlers import protocols
 from kuryr_sriov.handlers.pipeline import Observer
 
 LOG = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Restorer:
 
     def __init__(
         self,
-        ledger: ports.Ledger,
+        ledger: protocols.Ledger,
         binding: Callable[[str], base.BindingDriver],
         boot_id: str,
         observe: Observer,
@@ -76,7 +76,7 @@ class Restorer:
         self,
         attachments: Iterable[model.Attachment],
         unless: Condition = never,
-        locks: ports.Locks = unlocked,
+        locks: protocols.Locks = unlocked,
     ) -> list[model.Attachment]:
         """Restore each, past errors; raise the first at the end.
 

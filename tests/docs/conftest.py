@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kuryr_sriov.options import list_opts
+from kuryr_sriov.config.catalogue import list_opts
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCE = REPOSITORY / 'doc' / 'source'

@@ -8,11 +8,13 @@ import runpy
 
 import pytest
 
-from kuryr_sriov import config, networks, plugins
+from kuryr_sriov import plugins
 from kuryr_sriov.binding.base import BindingDriver
 from kuryr_sriov.cmd import main
+from kuryr_sriov.config import loading
 from kuryr_sriov.drivers.neutron import NeutronVIFDriver
-from kuryr_sriov.handlers.base import NodeStep
+from kuryr_sriov.handlers.hooks import NodeStep
+from kuryr_sriov.npwg import requests
 
 MAC = re.compile('(?:[0-9a-f]{2}:){5}[0-9a-f]{2}')
 
@@ -32,15 +34,15 @@ def test_steps_to_kill_it_at_are_told(capsys):
 
 
 def test_neutron_options_are_valid(snippets):
-    conf = config.load(files=[str(snippets / 'neutron.conf')])
-    config.validate(conf, plugins.installed())
-    section = config.section(conf, NeutronVIFDriver)
+    conf = loading.load_config(files=[str(snippets / 'neutron.conf')])
+    loading.validate_config(conf, plugins.installed())
+    section = loading.read_section(conf, NeutronVIFDriver)
     assert (section.auth_type, section.cluster) == ('password', 'production')
 
 
 def test_network_selection_is_understood(snippets):
     value = (snippets / 'networks.json').read_text()
-    first, second = networks.parse_networks(value, 'default')
+    first, second = requests.parse_networks(value, 'default')
     assert (first.name, first.ifname) == ('sriov-net1', 'dpdk0')
     assert second.ips == ('192.168.3.7',)
     assert second.mac == json.loads(value)[1]['mac']
@@ -67,10 +69,10 @@ def installed(repository, tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures('installed')
 def test_driver_is_chosen_by_its_name(snippets):
-    conf = config.load(files=[str(snippets / 'crane.conf')])
-    config.validate(conf, plugins.installed())
+    conf = loading.load_config(files=[str(snippets / 'crane.conf')])
+    loading.validate_config(conf, plugins.installed())
     driver = plugins.load(plugins.BINDING_DRIVERS, 'crane', BindingDriver)
-    assert config.section(conf, driver).max_tx_rate == 5000
+    assert loading.read_section(conf, driver).max_tx_rate == 5000
     plugins.load(plugins.NODE_STEPS, *conf.sriov.node_steps, NodeStep)
 
 

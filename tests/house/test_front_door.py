@@ -17,7 +17,11 @@ def test_it_offers_the_values_the_errors_and_the_two_roots():
         for name, thing in vars(module).items()
         if isinstance(thing, type) and thing.__module__ == module.__name__
     }
-    assert set(kuryr_sriov.__all__) == values | {'Controller', 'Node'}
+    assert set(kuryr_sriov.__all__) == values | {
+        'Controller',
+        'Node',
+        'load_config',
+    }
     assert kuryr_sriov.Controller is controller.Controller
     assert kuryr_sriov.Node is node.Node
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from kubelab.cluster import PLACES, ApiError, Cluster
 
-from kuryr_sriov import Controller, Node, exceptions, model, npwg
+from kuryr_sriov import Controller, Node, exceptions, model
 from kuryr_sriov.clients.kubernetes import Kubernetes
-from kuryr_sriov.cmd import howto
-from kuryr_sriov.testing.kubelet import Kubelet
-from kuryr_sriov.testing.node import SimulatedNode
+from kuryr_sriov.cmd.demo import howto_files
+from kuryr_sriov.npwg.status import NETWORK_STATUS, network_status
+from kuryr_sriov.testing.simulation.kubelet import Kubelet
+from kuryr_sriov.testing.simulation.simulated_node import SimulatedNode
 
-FILES = howto.default_folder()
+FILES = howto_files.default_folder()
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def schedule(cluster: Cluster) -> dict:
     (deployment,) = cluster.apply(FILES / 'deployment.yaml')
     template = deployment['spec']['template']
     template['metadata']['name'] = 'nginx-sriov-x2x9v'
-    template['spec']['nodeName'] = howto.NODE
+    template['spec']['nodeName'] = howto_files.NODE
     return cluster.create({'apiVersion': 'v1', 'kind': 'Pod', **template})
 
 
@@ -40,9 +41,11 @@ def test_from_pod_to_vfs_and_back(
     tmp_path: Path,
 ) -> None:
     """All but kernel and kubelet is real."""
-    files, body = howto.read(FILES), schedule(cluster)
+    files, body = howto_files.read(FILES), schedule(cluster)
     metadata = body['metadata']
-    pod = model.Pod('default', metadata['name'], metadata['uid'], howto.NODE)
+    pod = model.Pod(
+        'default', metadata['name'], metadata['uid'], howto_files.NODE
+    )
     (tmp_path / 'kubelet').mkdir()
     conf = files.conf(tmp_path)
     with contextlib.ExitStack() as stack:
@@ -62,15 +65,13 @@ def test_from_pod_to_vfs_and_back(
         vifs = node.vifs_of(pod)
         assert vifs == promised
         attached = library.attach(sandbox, vifs)
-        node.patch_network_status(pod, npwg.network_status(attached))
+        node.patch_network_status(pod, network_status(attached))
         for each in attached:
             assert daemon.activate(each.vif, each.location).active
         library.check(sandbox.container_id)
 
         shown = cluster.call('GET', f'{PLACES["Pod"]}/{pod.name}')
-        status = json.loads(
-            shown['metadata']['annotations'][npwg.NETWORK_STATUS]
-        )
+        status = json.loads(shown['metadata']['annotations'][NETWORK_STATUS])
         assert [each['interface'] for each in status] == ['net1', 'net2']
         assert [each['mac'] for each in status] == [vif.mac for vif in vifs]
         library.detach(sandbox.container_id)
@@ -84,7 +85,7 @@ def test_a_network_that_is_not_there_is_named(
 ) -> None:
     published = []
     daemon = Controller(
-        howto.read(FILES).conf(tmp_path),
+        howto_files.read(FILES).conf(tmp_path),
         controller.get_nad,
         lambda pod, vifs: published.append(vifs),
     )

@@ -6,8 +6,9 @@ import json
 import pytest
 from kubelab.cluster import PLACES, Cluster
 
-from kuryr_sriov import exceptions, model, npwg
+from kuryr_sriov import exceptions, model
 from kuryr_sriov.clients.kubernetes import Kubernetes
+from kuryr_sriov.npwg.status import NETWORK_STATUS
 
 WEB = f'{PLACES["Pod"]}/web'
 MERGE = 'application/merge-patch+json'
@@ -25,7 +26,7 @@ def test_nothing_else_of_the_pod_changes(
     node.patch_network_status(pod, STATUS)
 
     after = cluster.call('GET', WEB)
-    written = after['metadata']['annotations'].pop(npwg.NETWORK_STATUS)
+    written = after['metadata']['annotations'].pop(NETWORK_STATUS)
     assert json.loads(written) == STATUS
     for unsteady in ('resourceVersion', 'managedFields'):
         del before['metadata'][unsteady], after['metadata'][unsteady]
@@ -43,7 +44,7 @@ def test_it_is_not_for_another_pod_of_that_name(
         node.patch_network_status(pod, STATUS)
 
     after = cluster.call('GET', WEB)
-    assert npwg.NETWORK_STATUS not in after['metadata'].get('annotations', {})
+    assert NETWORK_STATUS not in after['metadata'].get('annotations', {})
 
 
 def test_a_pod_that_is_gone(

@@ -9,7 +9,8 @@ from typing import Any
 
 from labnode import Netns, VirtualFunction
 
-from kuryr_sriov import config, model
+from kuryr_sriov import model
+from kuryr_sriov.config import loading
 from kuryr_sriov.node import Node
 
 # Each resource is called like the binding driver that it stands for.
@@ -39,7 +40,7 @@ def start(folder: Path, **arguments: Any) -> Node:
         CONF.format(state=folder / 'state', timeout=DEVICE_TIMEOUT),
         encoding='utf-8',
     )
-    return Node(config.load(files=[str(file)]), **arguments)
+    return Node(loading.load_config(files=[str(file)]), **arguments)
 
 
 def make_vif(number: int, driver: str = KERNEL, **more: Any) -> model.Vif:

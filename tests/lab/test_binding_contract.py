@@ -16,8 +16,10 @@ from labnode import Lab, VirtualFunction
 from kuryr_sriov.binding import base
 from kuryr_sriov.binding.netdevice import NetdeviceDriver
 from kuryr_sriov.binding.userspace import VfioDriver
-from kuryr_sriov.host.node import NodeHost
-from kuryr_sriov.testing.binding import BindingDriverContract
+from kuryr_sriov.host.linux import NodeHost
+from kuryr_sriov.testing.contracts.binding_contract import (
+    BindingDriverContract,
+)
 
 NETNS = '/run/netns/contract'
 

@@ -22,10 +22,10 @@ from labnode import Lab, Netns, VirtualFunction
 from labpods import KERNEL, USERSPACE, make_vif
 
 from kuryr_sriov import model
-from kuryr_sriov.host.node import NodeHost
-from kuryr_sriov.host.sysfs import Sysfs
+from kuryr_sriov.host.linux import NodeHost
+from kuryr_sriov.host.pci_binding import Sysfs
 from kuryr_sriov.node import Node
-from kuryr_sriov.testing.interrupt import CHANGES
+from kuryr_sriov.testing.fixtures.interruption import CHANGES
 
 MakeVfs = Callable[..., list[VirtualFunction]]
 MakeNetns = Callable[[], Netns]

@@ -16,7 +16,7 @@ import pytest
 from labnode import Lab, Netns, VirtualFunction
 from labpods import KERNEL, USERSPACE, attach, make_vif
 
-from kuryr_sriov.host.node import NodeHost
+from kuryr_sriov.host.linux import NodeHost
 from kuryr_sriov.node import Node
 
 # The carrier is asked for until it is there.

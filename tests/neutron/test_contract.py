@@ -7,7 +7,7 @@ import pytest
 from neutronlab.neutron import make_network
 
 from kuryr_sriov.drivers.neutron import NeutronVIFDriver
-from kuryr_sriov.testing.vif import PodVIFDriverContract
+from kuryr_sriov.testing.contracts.vif_contract import PodVIFDriverContract
 
 
 class TestNeutron(PodVIFDriverContract):

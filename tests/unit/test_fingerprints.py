@@ -16,14 +16,15 @@ from pathlib import Path
 import pytest
 from values import VIF
 
-from kuryr_sriov import codec, model, networks, npwg
+from kuryr_sriov import codec, model
 from kuryr_sriov.binding.base import BindingDriver, Host, Links, Pci
 from kuryr_sriov.clients.kubernetes import Kubernetes
 from kuryr_sriov.drivers import local
 from kuryr_sriov.drivers.base import PodSubnetsDriver, PodVIFDriver
 from kuryr_sriov.drivers.local import database
-from kuryr_sriov.handlers.base import NodeStep
+from kuryr_sriov.handlers.hooks import NodeStep
 from kuryr_sriov.host import ledger
+from kuryr_sriov.npwg import requests, status
 
 SHAPES = Path(__file__).parent / 'shapes'
 
@@ -201,7 +202,7 @@ def test_port():
 
 
 def test_network_status_and_device_info():
-    written = npwg.network_status([ATTACHED])
+    written = status.network_status([ATTACHED])
     assert pretty(written) == pinned('network-status.json'), OTHERS
 
 
@@ -240,10 +241,10 @@ def test_the_local_databases_requests(local_conf):
 
 def test_an_annotation_in_full():
     body, nad = json.loads(pinned('annotations.json'))
-    (entry,) = networks.entries_of(body)
-    request = networks.request_of(entry, nad)
+    (entry,) = requests.entries_of(body)
+    request = requests.request_of(entry, nad)
     assert dataclasses.replace(request, subnets=REQUEST.subnets) == REQUEST
-    assert networks.pod_of(body) == POD
+    assert requests.pod_of(body) == POD
 
 
 def test_a_ledger_of_schema_1(tmp_path):

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kuryr_sriov import model, networks
-from kuryr_sriov.cmd import howto
-from kuryr_sriov.host import node as host_node
-from kuryr_sriov.testing.kubelet import Kubelet
-from kuryr_sriov.testing.node import SimulatedNode
+from kuryr_sriov import model
+from kuryr_sriov.cmd.demo import howto_files
+from kuryr_sriov.host import linux as host_node
+from kuryr_sriov.npwg import requests
+from kuryr_sriov.testing.simulation.kubelet import Kubelet
+from kuryr_sriov.testing.simulation.simulated_node import SimulatedNode
 
 README = Path(__file__).parents[2] / 'README.rst'
 
@@ -25,7 +26,7 @@ def blocks():
 
 @pytest.fixture
 def files():
-    return howto.read(howto.default_folder())
+    return howto_files.read(howto_files.default_folder())
 
 
 def run(block, conf, names):
@@ -50,7 +51,7 @@ def test_the_lines_do_what_they_say(tmp_path, files, monkeypatch):
     before = simulated.state()
     monkeypatch.setattr(host_node, 'NodeHost', lambda: simulated.host)
     published = {}
-    pod = networks.pod_of(files.pod)
+    pod = requests.pod_of(files.pod)
     names = {
         'get_nad': files.get_nad,
         'publish': published.__setitem__,

@@ -10,7 +10,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from oslo_config import cfg
 
-from kuryr_sriov.options import list_opts
+from kuryr_sriov.config.catalogue import list_opts
 
 FIRST = 'sriov'
 

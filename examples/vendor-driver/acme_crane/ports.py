@@ -10,7 +10,7 @@ from oslo_config import cfg
 
 from acme_crane import GROUP
 from kuryr_sriov import Attachment, PermanentError
-from kuryr_sriov.handlers.base import NodeStep
+from kuryr_sriov.handlers.hooks import NodeStep
 
 
 class PortFiles(NodeStep):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """VIFs without OpenStack: subnets in a YAML file, allocations in SQLite."""
 
-from kuryr_sriov.drivers.local.driver import LocalVIFDriver
+from kuryr_sriov.drivers.local.ipam import LocalVIFDriver
 
 __all__ = ['LocalVIFDriver']

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kuryr_sriov import exceptions
-from kuryr_sriov.drivers.local.allocations import RESTORE, Allocations
+from kuryr_sriov.drivers.local.holders import RESTORE, Allocations
 
 APPLICATION = 0x6B737276
 """SQLite's ``application_id``, so that no other database is taken for it."""

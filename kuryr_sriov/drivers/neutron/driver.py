@@ -13,7 +13,12 @@ from typing import Any
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.clients import neutron
 from kuryr_sriov.drivers import base
-from kuryr_sriov.drivers.neutron import facts, options, ports, store
+from kuryr_sriov.drivers.neutron import (
+    lookups,
+    neutron_options,
+    port_body,
+    port_store,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -33,16 +38,16 @@ class NeutronVIFDriver(base.PodVIFDriver):
     """
 
     group = 'neutron'
-    options = options.all_options()
+    options = neutron_options.all_options()
 
     def __init__(self, conf: Any) -> None:
         super().__init__(conf)
-        self._defaults = options.defaults(conf)
-        self._timeouts = options.active_timeouts(conf)
+        self._defaults = neutron_options.defaults(conf)
+        self._timeouts = neutron_options.active_timeouts(conf)
         self._grace = timedelta(seconds=conf.orphan_grace)
         self._client = neutron.NeutronClient(conf)
-        self._facts = facts.Facts(self._client, conf.cache_ttl)
-        self._store = store.PortStore(self._client, self._defaults)
+        self._facts = lookups.Facts(self._client, conf.cache_ttl)
+        self._store = port_store.PortStore(self._client, self._defaults)
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
     def describe_subnet(self, subnet_id: str) -> model.Subnet:
@@ -96,7 +101,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
         self._store.load()
         self._check_location(vif, location)
         self._claim(vif, location)
-        profile = ports.profile(location, vif.trust is True)
+        profile = port_body.profile(location, vif.trust is True)
         try:
             answer = self._client.update_port(
                 vif.id, {'binding:profile': profile}
@@ -106,14 +111,14 @@ class NeutronVIFDriver(base.PodVIFDriver):
             if error.status == 404:
                 self._store.known.drop(vif.id)
             subject = f'port {vif.id} of {vif.network}'
-            raise store.explained(error, subject) from error
-        port = ports.parse(answer)
+            raise port_store.explained(error, subject) from error
+        port = port_body.parse(answer)
         self._store.known.put(port)
         if not port.bound or port.host != location.node:
-            raise store.not_bound(port, vif.physnet, location.node)
+            raise port_store.not_bound(port, vif.physnet, location.node)
         port = self._wait_active(port, self._timeouts.get(vif.resource, 0.0))
         rates = self._facts.rates(port.qos_policy)
-        return ports.with_settings(vif, port, rates)
+        return port_body.with_settings(vif, port, rates)
 
     def release_vifs(self, pod: model.Pod) -> None:
         """As the contract says; tries all ports before it raises."""
@@ -150,7 +155,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
             return ()
         listed, now = self._store.of_cluster()
         gone = []
-        for port in ports.orphans(listed, alive, now - self._grace):
+        for port in port_body.orphans(listed, alive, now - self._grace):
             try:
                 self._store.delete(port)
                 gone.append(port.id)
@@ -172,7 +177,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
                 )
         finally:
             client.close()
-        if not options.defaults(conf).cluster:
+        if not neutron_options.defaults(conf).cluster:
             problems.append(
                 '[neutron] cluster is not set: ports of pods that are gone '
                 'are not collected'
@@ -185,9 +190,9 @@ class NeutronVIFDriver(base.PodVIFDriver):
 
     def _reusable(
         self, pod: model.Pod, requests: Sequence[model.NetworkRequest]
-    ) -> dict[str, ports.Port]:
+    ) -> dict[str, port_body.Port]:
         """Ports that the pod has already; misfits without VF are deleted."""
-        found: dict[str, ports.Port] = {}
+        found: dict[str, port_body.Port] = {}
         owned = self._store.of(pod)
         for one in requests:
             for port in owned:
@@ -208,7 +213,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
 
     def _make(
         self, pod: model.Pod, requests: Sequence[model.NetworkRequest]
-    ) -> dict[str, ports.Port]:
+    ) -> dict[str, port_body.Port]:
         if not requests:
             return {}
         try:
@@ -221,14 +226,14 @@ class NeutronVIFDriver(base.PodVIFDriver):
             raise
 
     def _vif(
-        self, port: ports.Port, request: model.NetworkRequest
+        self, port: port_body.Port, request: model.NetworkRequest
     ) -> model.Vif:
         subnets = {net.id: net for net in request.subnets}
         for id, _address in port.fixed_ips:
             # Neutron adds addresses of SLAAC subnets without being asked
             if id not in subnets:
                 subnets[id] = self._facts.subnet(id)
-        return ports.to_vif(
+        return port_body.to_vif(
             port,
             request,
             tuple(subnets.values()),
@@ -236,7 +241,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
             self._defaults.trusted_physnets,
         )
 
-    def _bare_vif(self, port: ports.Port) -> model.Vif:
+    def _bare_vif(self, port: port_body.Port) -> model.Vif:
         """What the port alone tells of its VIF."""
         subnets = [self._facts.subnet(id) for id, _ip in port.fixed_ips]
         vif = model.Vif(
@@ -246,9 +251,9 @@ class NeutronVIFDriver(base.PodVIFDriver):
             resource='',
             physnet=subnets[0].physnet if subnets else '',
             mac=port.mac,
-            addresses=ports.with_prefixes(port, subnets),
+            addresses=port_body.with_prefixes(port, subnets),
         )
-        return ports.with_settings(vif, port, facts.Rates())
+        return port_body.with_settings(vif, port, lookups.Rates())
 
     def _check_location(
         self, vif: model.Vif, location: model.Location
@@ -286,7 +291,9 @@ class NeutronVIFDriver(base.PodVIFDriver):
             'released'
         )
 
-    def _wait_active(self, port: ports.Port, timeout: float) -> ports.Port:
+    def _wait_active(
+        self, port: port_body.Port, timeout: float
+    ) -> port_body.Port:
         deadline = time.monotonic() + timeout
         while timeout and not port.active:
             if time.monotonic() > deadline:
@@ -296,7 +303,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
                     f'{port.pci_slot} with MAC {port.mac} in use'
                 )
             time.sleep(_POLL)
-            port = ports.parse(self._client.get('ports', 'port', port.id))
+            port = port_body.parse(self._client.get('ports', 'port', port.id))
             self._store.known.put(port)
         return port
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kuryr_sriov import model
-from kuryr_sriov.testing.simulation import hardware, network, pci, tree
+from kuryr_sriov.testing.simulation import hardware, network, pci_bus, tree
 
 NEUTRAL = (None, 0, False, '802.1q')
 KERNEL_ORDER = (
@@ -60,7 +60,7 @@ class Kernel:
         self.announced: list[tuple[str, str]] = []
         self.files = tree.Tree(root)
         self.net = network.Network(self.files)
-        self.bus = pci.Bus(self.files, self.net, self.lock, iommu)
+        self.bus = pci_bus.Bus(self.files, self.net, self.lock, iommu)
 
     def call(self, operation: str, *arguments: Any, **settings: Any) -> Any:
         """One system call, undivided, from any thread or process."""

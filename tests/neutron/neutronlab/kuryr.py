@@ -8,7 +8,8 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from kuryr_sriov import config, model
+from kuryr_sriov import model
+from kuryr_sriov.config import loading
 from kuryr_sriov.drivers.neutron import NeutronVIFDriver
 
 from .lab import PROXIED, Lab
@@ -48,8 +49,8 @@ def write_conf(
 
 def load_driver(path: pathlib.Path) -> NeutronVIFDriver:
     """The driver, as the controller makes it from that kuryr.conf."""
-    conf = config.load(files=[str(path)])
-    return NeutronVIFDriver(config.section(conf, NeutronVIFDriver))
+    conf = loading.load_config(files=[str(path)])
+    return NeutronVIFDriver(loading.read_section(conf, NeutronVIFDriver))
 
 
 def make_driver(

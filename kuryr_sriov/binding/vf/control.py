@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a PF holds for one of its VFs: set in one request, and read back."""
+
+from __future__ import annotations
+
+import contextlib
+
+from kuryr_sriov import exceptions, model
+from kuryr_sriov.binding import base
+from kuryr_sriov.binding.vf import settings
+from kuryr_sriov.host import wait
+
+
+class PfSide:
+    """The PF's side of a VF.
+
+    :param device: the VF; its PF is in reach.
+    :param timeout: seconds that a driver may take to apply a setting.
+    :raises DeviceBusy: the PF has no netdev in this network namespace.
+    """
+
+    def __init__(
+        self, host: base.Host, device: model.PciDevice, timeout: float
+    ) -> None:
+        assert device.vf_index is not None
+        self._links = host.links
+        self._device = device
+        self._vf = device.vf_index
+        self._timeout = timeout
+        # The netdev may be renamed at any time; its index stays.
+        self._index = host.pci.device(device.pf).ifindex
+        if not self._index:
+            raise exceptions.DeviceBusy(
+                f'{device.pf}: the PF of VF {device.pci} has no netdev in '
+                'this network namespace; run in the host network, with the '
+                'PF bound to its kernel driver'
+            )
+
+    def held(self) -> model.VfSettings:
+        """What it holds now."""
+        return self._links.vf(self._index, self._vf)
+
+    def set(self, target: model.VfSettings, current: model.VfSettings) -> None:
+        """Have it hold ``target``; one request for all that differs.
+
+        :param current: what it holds now.
+        :raises UnsupportedSetting: naming the first that it refuses.
+        :raises DeviceBusy: it has no link, without which it sets no rate.
+        """
+        changes = settings.difference(target, current)
+        if changes is None:
+            return
+        for name in settings.differing(target, current):
+            if getattr(current, name) is None:
+                raise settings.unsupported(
+                    self._device.pci,
+                    name,
+                    getattr(target, name),
+                    'the NIC has none',
+                )
+        refusal: exceptions.KernelError | None = None
+        try:
+            self._links.set_vf(self._index, self._vf, changes)
+        except exceptions.KernelError as error:
+            if error.errno not in settings.UNSUPPORTED:
+                raise
+            refusal = error
+        self._verify(target, refusal)
+
+    def _verify(
+        self,
+        target: model.VfSettings,
+        refusal: exceptions.KernelError | None,
+    ) -> None:
+        """Read back; some drivers apply a MAC a little later."""
+        names: list[str] = []
+
+        def applied() -> bool:
+            names[:] = settings.differing(target, self.held())
+            return not names
+
+        if not applied() and refusal is None:
+            with contextlib.suppress(exceptions.DeviceBusy):
+                wait.wait_for(applied, self._timeout, self._device.pci)
+        if names:
+            name = settings.refused(names, refusal.errno if refusal else 0)
+            if refusal and name in settings.RATES:
+                self._check_carrier(refusal)
+            raise settings.unsupported(
+                self._device.pci,
+                name,
+                getattr(target, name),
+                f'the NIC refuses ({refusal})'
+                if refusal
+                else 'the NIC accepted it and kept another',
+            ) from refusal
+        if refusal is not None:
+            raise refusal
+
+    def _check_carrier(self, refusal: exceptions.KernelError) -> None:
+        """Some drivers (igb, ixgbe) set no rate while the PF has no link."""
+        pf = self._links.get(self._index)
+        if not pf.carrier:
+            raise exceptions.DeviceBusy(
+                f'{self._device.pci}: no rate can be set ({refusal}) while '
+                f'its PF {pf.name} ({self._device.pf}) has no link: set it '
+                'up, see its cable and switch'
+            ) from refusal

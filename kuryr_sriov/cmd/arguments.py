@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the subcommands that look at this node have in common."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from kuryr_sriov import exceptions
+from kuryr_sriov.config import loading
+
+if TYPE_CHECKING:
+    from kuryr_sriov.host.linux import NodeHost
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where kuryr.conf and the node are."""
+    parser.add_argument(
+        '--config-file',
+        action='append',
+        metavar='FILE',
+        help='read this instead of kuryr.conf and kuryr-sriov.conf where '
+        'oslo.config looks for them, such as /etc/kuryr; may be repeated',
+    )
+    parser.add_argument(
+        '--root',
+        default='/',
+        metavar='FOLDER',
+        help="where the node's sys and proc are, as in a container that "
+        'mounts them elsewhere (default: %(default)s); interfaces are those '
+        "of this process's own network namespace",
+    )
+
+
+def load(args: argparse.Namespace) -> Any:
+    """The configuration that the arguments name, not yet validated.
+
+    :raises ConfigurationError: a file cannot be read or parsed.
+    """
+    return loading.load_config(files=args.config_file)
+
+
+def host(args: argparse.Namespace) -> NodeHost:
+    """The node that the arguments name.
+
+    :raises PluginError: what only nodes need is not installed.
+    """
+    with extra('node'):
+        from kuryr_sriov.host import linux
+    return linux.NodeHost(args.root)
+
+
+@contextlib.contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Around an import of what an extra of this distribution brings.
+
+    :raises PluginError: it is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise exceptions.PluginError(
+            f"{error}; pip install 'kuryr-sriov[{name}]'"
+        ) from error

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Is kuryr.conf valid, and do the drivers it names load?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kuryr_sriov import exceptions, plugins
+from kuryr_sriov.binding.base import BindingDriver
+from kuryr_sriov.cmd.check.findings import (
+    Result,
+    Subject,
+    failed,
+    ok,
+    skipped,
+    warning,
+)
+from kuryr_sriov.config import loading
+from kuryr_sriov.drivers.base import PodSubnetsDriver, PodVIFDriver
+from kuryr_sriov.handlers.hooks import NodeStep
+
+
+def files(subject: Subject) -> Iterator[Result]:
+    """The files can be read and parsed."""
+    if subject.error:
+        yield from map(failed, subject.error.problems)
+    elif subject.conf.config_file:
+        yield ok(', '.join(subject.conf.config_file))
+    else:
+        yield warning(
+            'There is no kuryr.conf; all options have their defaults.',
+            'Write /etc/kuryr/kuryr.conf, or name one by --config-file.',
+        )
+
+
+def options(subject: Subject) -> Iterator[Result]:
+    """The values of ``[sriov]`` make sense, alone and together."""
+    try:
+        loading.validate_config(subject.conf, plugins.installed())
+    except exceptions.ConfigurationError as error:
+        yield from map(failed, error.problems)
+        return
+    yield ok('valid, and fit each other')
+
+
+def drivers(subject: Subject) -> Iterator[Result]:
+    """Each configured driver loads, and so do the options it brings."""
+    sriov = subject.conf.sriov
+    bindings = sorted(set(sriov.resource_driver_mappings.values()))
+    for group, contract, names in (
+        (plugins.BINDING_DRIVERS, BindingDriver, bindings),
+        (plugins.SUBNET_DRIVERS, PodSubnetsDriver, [sriov.subnet_driver]),
+        (plugins.VIF_DRIVERS, PodVIFDriver, [sriov.vif_driver]),
+        (plugins.NODE_STEPS, NodeStep, sriov.node_steps),
+    ):
+        for name in names:
+            try:
+                driver = plugins.load(group, name, contract)
+                loading.read_section(subject.conf, driver)
+            except exceptions.PluginError as error:
+                yield _broken(group, name, error)
+            except exceptions.ConfigurationError as error:
+                yield from map(failed, error.problems)
+            else:
+                yield ok(f'{_kind(group)} {name}')
+
+
+def provider(subject: Subject) -> Iterator[Result]:
+    """The VIF driver has what it needs of its provider."""
+    name = subject.conf.sriov.vif_driver
+    try:
+        driver = plugins.load(plugins.VIF_DRIVERS, name, PodVIFDriver)
+        problems = driver.preflight(loading.read_section(subject.conf, driver))
+    except exceptions.PluginError:
+        yield skipped(f'vif driver {name} does not load here')
+    except exceptions.KuryrSriovError as error:
+        yield warning(
+            f'vif driver {name}: {error}',
+            'Where the controller runs, this has to be right; a node does '
+            'not need it.',
+        )
+    else:
+        yield from map(failed, problems)
+        if not problems:
+            yield ok(f'vif driver {name} finds nothing wrong')
+
+
+def _kind(group: str) -> str:
+    return group.rpartition('.')[2].replace('_', ' ').removesuffix('s')
+
+
+def _broken(group: str, name: str, error: exceptions.PluginError) -> Result:
+    """A node needs binding drivers only; the others are a controller's."""
+    cause = error.__cause__
+    missing = isinstance(cause, ModuleNotFoundError)
+    if group == plugins.BINDING_DRIVERS or not missing:
+        return failed(str(error))
+    return warning(
+        f'{_kind(group)} {name} does not load here: {cause}. A node does not '
+        'need it.',
+        'Where the controller runs:',
+        "pip install 'kuryr-sriov[controller]'",
+    )

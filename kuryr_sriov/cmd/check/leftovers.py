@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Can the ledger be kept, can it be read, and what is left in it?"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Iterator
+
+from kuryr_sriov import model
+from kuryr_sriov.cmd.check.findings import (
+    Result,
+    Subject,
+    failed,
+    ok,
+    skipped,
+    warning,
+)
+from kuryr_sriov.host import ledger_reader
+
+RESTORE = (
+    'The daemon gives it back when it starts, or when the container runtime '
+    'collects garbage (CNI GC): restart the daemon.'
+)
+
+
+def writable(subject: Subject) -> Iterator[Result]:
+    """``state_dir`` can be written, or made."""
+    state = pathlib.Path(subject.conf.sriov.state_dir)
+    folder = state
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        yield failed(
+            f'{folder} is not a directory.',
+            'Remove it, or set another [sriov] state_dir.',
+        )
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        yield failed(
+            f'{folder} is not writable for user {os.geteuid()}.',
+            'Run this as the user that the daemon runs as, mount it '
+            'read-write, or set another [sriov] state_dir.',
+        )
+    elif folder == state:
+        yield ok(f'{state} is writable')
+    else:
+        yield ok(f'{state} is not there yet, and can be made')
+
+
+def readable(subject: Subject) -> Iterator[Result]:
+    """All records can be read."""
+    found = ledger_reader.read(subject.conf.sriov.state_dir)
+    yield ok(f'attachments on record: {len(found)}')
+
+
+def leftovers(subject: Subject) -> Iterator[Result]:
+    """No record has outlived its pod."""
+    try:
+        boot_id = subject.host.boot_id()
+    except OSError as error:
+        yield skipped(f'{error}; see whether proc is mounted under --root.')
+        return
+    clean = True
+    for record in ledger_reader.read(subject.conf.sriov.state_dir):
+        reason = _reason(subject, record, boot_id)
+        if reason:
+            clean = False
+            yield warning(
+                f'VF {record.pci}, {record.vif.ifname} of pod '
+                f'{record.sandbox.pod}: {reason}.',
+                RESTORE,
+            )
+    if clean:
+        yield ok('none')
+
+
+def _reason(subject: Subject, record: model.Attachment, boot_id: str) -> str:
+    """Why it would be given back; as ``Node.reconcile`` sees it."""
+    if record.boot_id != boot_id:
+        return 'attached before the last boot'
+    if not subject.host.links.alive(record.sandbox.netns):
+        return f'there is no network namespace {record.sandbox.netns}'
+    if not record.done:
+        return 'not complete; it is being attached, or that was killed'
+    return ''

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The driver: from requests to VIFs, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from oslo_config import cfg
+
+from kuryr_sriov import model
+from kuryr_sriov.drivers import base
+from kuryr_sriov.drivers.local import (
+    assignment,
+    database,
+    ip_ranges,
+    subnets_file,
+)
+from kuryr_sriov.drivers.local.holders import Allocations
+from kuryr_sriov.exceptions import DeviceBusy, ProviderRefused
+
+
+class LocalVIFDriver(base.PodVIFDriver):
+    """VIFs from a file of subnets; no OpenStack.
+
+    For one cluster: all controllers that share it share the database, by
+    one file system. A VIF is kept as it was made; the subnets are read once,
+    so that a change of the file is for VIFs made after a restart.
+    """
+
+    group = 'sriov_local'
+    options = (
+        cfg.StrOpt(
+            'subnets_file',
+            default='/etc/kuryr/subnets.yaml',
+            help='YAML file that lists the subnets pods can be on.',
+        ),
+        cfg.StrOpt(
+            'database',
+            default='/var/lib/kuryr-sriov/local.sqlite',
+            help='SQLite file that holds the allocated addresses; made when '
+            'it is missing. On a local file system.',
+        ),
+        cfg.FloatOpt(
+            'database_timeout',
+            default=10.0,
+            min=0.0,
+            help='Seconds to wait for another process that uses the database.',
+        ),
+        cfg.FloatOpt(
+            'orphan_grace_period',
+            default=300.0,
+            min=0.0,
+            help='Seconds for which a VIF is kept although its pod is not '
+            'known: the pod may be newer than the list of pods.',
+        ),
+    )
+
+    def __init__(self, conf: Any) -> None:
+        super().__init__(conf)
+        self._subnets = subnets_file.read(conf.subnets_file)
+        self._database = database.Database(
+            conf.database, conf.database_timeout
+        )
+        with self._database.transaction():
+            pass  # a file that cannot be used is a mistake found at start
+
+    def describe_subnet(self, subnet_id: str) -> model.Subnet:
+        """What the file says of a subnet.
+
+        :raises ProviderRefused: it is not in the file.
+        """
+        return self._local(subnet_id).subnet
+
+    def request_vifs(
+        self, pod: model.Pod, requests: Sequence[model.NetworkRequest]
+    ) -> tuple[model.Vif, ...]:
+        """One VIF for each request, in order; all or none.
+
+        For the same request of the same interface it is the same VIF. A
+        different one is refused: the pod may be running on what it has.
+        Asked-for addresses may be outside the allocation pools. Only the
+        gateways that the pod asks for become default routes.
+
+        :raises ProviderExhausted: a subnet has no address left, or another
+            pod has the address or MAC asked for.
+        :raises ProviderRefused: an address, MAC or gateway cannot be had.
+        :raises ProviderUnavailable: the database is locked.
+        """
+        with self._database.transaction() as allocations:
+            return tuple(
+                self._vif(allocations, pod, request) for request in requests
+            )
+
+    def activate_vif(
+        self, vif: model.Vif, location: model.Location
+    ) -> model.Vif:
+        """Record where the VF is; the VIF is active from then on.
+
+        :raises ProviderRefused: the VIF is not there, or its VF is on
+            another wire.
+        :raises DeviceBusy: another VIF has that VF.
+        """
+        with self._database.transaction() as allocations:
+            kept = allocations.get(vif.id)
+            if kept is None:
+                raise ProviderRefused(
+                    f'VIF {vif.id} ({vif.ifname} on {vif.network}) is not '
+                    'there, released meanwhile; recreate the pod'
+                )
+            if location.physical_network != kept.physnet:
+                raise ProviderRefused(
+                    f'VF {location.pci_slot} of node {location.node} is on '
+                    f'physnet {location.physical_network}, but VIF {vif.id} '
+                    f'is on {kept.physnet}; correct [sriov] '
+                    'physnet_resource_mappings'
+                )
+            holder = allocations.device_holder(
+                location.node, location.pci_slot, vif.id
+            )
+            if holder:
+                # Not for good: a deleted pod's VIF is released before long.
+                raise DeviceBusy(
+                    f'VF {location.pci_slot} of node {location.node} belongs '
+                    f'to {holder}; release that pod if it is gone'
+                )
+            active = dataclasses.replace(kept, active=True)
+            allocations.place(active, location)
+        return active
+
+    def release_vifs(self, pod: model.Pod) -> None:
+        """Give back all VIFs of the pod (by uid). Idempotent."""
+        with self._database.transaction() as allocations:
+            allocations.release(pod.uid)
+
+    def list_vifs(self) -> Iterable[model.OwnedVif]:
+        """All VIFs of the database, oldest first."""
+        with self._database.transaction() as allocations:
+            return allocations.owned()
+
+    def collect_orphans(self, alive: Collection[str]) -> tuple[str, ...]:
+        """Release VIFs of unknown pods; return their ids, oldest first."""
+        latest = time.time() - self.conf.orphan_grace_period
+        with self._database.transaction() as allocations:
+            orphans = tuple(
+                owned.vif.id
+                for owned in allocations.owned(latest)
+                if owned.pod_uid not in alive
+            )
+            for vif_id in orphans:
+                allocations.remove(vif_id)
+        return orphans
+
+    def _local(self, subnet_id: str) -> subnets_file.LocalSubnet:
+        try:
+            return self._subnets[subnet_id]
+        except KeyError as error:
+            raise ProviderRefused(
+                f'there is no subnet {subnet_id} in {self.conf.subnets_file}; '
+                f'it has {", ".join(self._subnets)}'
+            ) from error
+
+    def _vif(
+        self,
+        allocations: Allocations,
+        pod: model.Pod,
+        request: model.NetworkRequest,
+    ) -> model.Vif:
+        wish = _wish(request)
+        found = allocations.find(pod.uid, request.ifname)
+        if found:
+            vif, earlier = found
+            if earlier != wish:
+                raise ProviderRefused(
+                    f'pod {pod}: {request.ifname} was made for {earlier}, '
+                    f'now it is asked for as {wish}; recreate the pod'
+                )
+            return vif
+        local = [self._local(subnet.id) for subnet in request.subnets]
+        first = local[0].subnet
+        chosen = assignment.choose_addresses(allocations, request, local)
+        vif = model.Vif(
+            id=str(uuid.uuid4()),
+            ifname=request.ifname,
+            network=str(request),
+            resource=request.resource,
+            physnet=first.physnet,
+            mac=assignment.choose_mac(
+                allocations, pod, request, first.network
+            ),
+            addresses=tuple(map(str, chosen)),
+            gateways=assignment.choose_gateways(request, local),
+            routes=tuple(r for each in local for r in each.subnet.routes),
+            dns=tuple(d for each in local for d in each.subnet.dns),
+            vlan=first.vlan or 0,
+            mtu=first.mtu,
+        )
+        ips = [ip_ranges.number(each.ip) for each in chosen]
+        allocations.add(pod, first.network, ips, wish, vif)
+        return vif
+
+
+def _wish(request: model.NetworkRequest) -> str:
+    """What is asked for, in a form to compare and to show."""
+    wish = {
+        'network': str(request),
+        'resource': request.resource,
+        'subnets': [subnet.id for subnet in request.subnets],
+        'ips': request.ips,
+        'mac': request.mac,
+        'default-route': request.gateways,
+    }
+    return json.dumps({key: value for key, value in wish.items() if value})

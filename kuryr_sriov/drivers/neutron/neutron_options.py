@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of ``[neutron]`` beside keystoneauth's, and what they mean.
+
+Those that kuryr-kubernetes 6 had in ``[neutron_defaults]`` are still read
+from there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oslo_config import cfg
+
+from kuryr_sriov import exceptions
+from kuryr_sriov.clients import neutron
+from kuryr_sriov.drivers.neutron.port_body import Defaults
+
+_OWN = (
+    cfg.StrOpt(
+        'cloud',
+        help='Name of a cloud in clouds.yaml, to be used instead of the '
+        'keystoneauth options of this section.',
+    ),
+    cfg.StrOpt(
+        'cluster',
+        default='',
+        regex=r'^[A-Za-z0-9._-]{0,38}$',
+        help='Name of this Kubernetes cluster, different for each cluster '
+        'that uses the project. Ports are tagged with it. Without it, ports '
+        'of pods that are gone are not collected.',
+    ),
+    cfg.ListOpt(
+        'resource_tags',
+        default=[],
+        deprecated_group='neutron_defaults',
+        help='Tags of every port, beside that of the cluster.',
+    ),
+    cfg.StrOpt(
+        'port_project',
+        default='',
+        deprecated_group='neutron_defaults',
+        deprecated_name='project',
+        help='Project of the ports; empty for that of the credentials.',
+    ),
+    cfg.ListOpt(
+        'security_groups',
+        default=[],
+        deprecated_group='neutron_defaults',
+        deprecated_name='pod_security_groups',
+        help='Ids of the security groups of the ports; empty for the '
+        "project's default group.",
+    ),
+    cfg.BoolOpt(
+        'port_security_enabled',
+        help='Port security of the ports. Off: no security groups, and no '
+        'spoof check of the VF. Not set: as the network has it.',
+    ),
+    cfg.StrOpt(
+        'qos_policy',
+        default='',
+        help='Id of the QoS policy of the ports; empty for that of the '
+        'network, if any.',
+    ),
+    cfg.BoolOpt(
+        'propagate_uplink_status',
+        help="Whether the VF's link follows the PF's. Not set: as Neutron "
+        'has it.',
+    ),
+    cfg.ListOpt(
+        'trusted_physnets',
+        default=[],
+        help='Physical networks whose VFs are trusted: the pod may change '
+        "the VF's MAC address and enter promiscuous mode.",
+    ),
+    cfg.DictOpt(
+        'active_timeouts',
+        default={},
+        help='Resources whose ports must become ACTIVE, with the seconds to '
+        'wait for it: intel.com/physnet22:30. Only for resources with '
+        "userspace drivers: Neutron's SR-IOV agent does not see a kernel "
+        'VF in a pod.',
+    ),
+    cfg.IntOpt(
+        'orphan_grace',
+        default=600,
+        min=0,
+        help='Age in seconds below which a port without a pod is left alone.',
+    ),
+    cfg.IntOpt(
+        'cache_ttl',
+        default=300,
+        min=0,
+        help='Seconds for which subnets, networks and QoS policies are '
+        'remembered.',
+    ),
+)
+
+
+def all_options() -> tuple[Any, ...]:
+    """Every option of the section."""
+    return (*neutron.options(), *_OWN)
+
+
+def defaults(conf: Any) -> Defaults:
+    """What every port gets."""
+    return Defaults(
+        cluster=conf.cluster or '',
+        tags=tuple(conf.resource_tags),
+        project=conf.port_project or '',
+        security_groups=tuple(conf.security_groups),
+        port_security=conf.port_security_enabled,
+        qos_policy=conf.qos_policy or '',
+        propagate_uplink_status=conf.propagate_uplink_status,
+        trusted_physnets=frozenset(conf.trusted_physnets),
+    )
+
+
+def active_timeouts(conf: Any) -> dict[str, float]:
+    """Resource to seconds.
+
+    :raises ConfigurationError: a value is no positive number.
+    """
+    found: dict[str, float] = {}
+    problems = []
+    for resource, text in conf.active_timeouts.items():
+        try:
+            found[resource] = float(text)
+        except ValueError:
+            found[resource] = 0
+        if not 0 < found[resource] < float('inf'):
+            problems.append(
+                f'[neutron] active_timeouts: {resource}:{text}: give the '
+                'seconds to wait, as in intel.com/physnet22:30'
+            )
+    if problems:
+        raise exceptions.ConfigurationError(problems)
+    return found

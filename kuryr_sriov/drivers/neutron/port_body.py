@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ports of Neutron, from and to our values. Pure: no request is made."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from kuryr_sriov import exceptions, model
+from kuryr_sriov.drivers.neutron import lookups
+
+_T = TypeVar('_T')
+
+DEVICE_OWNER = 'compute:kuryr:sriov'
+"""``device_owner`` of every port the driver makes."""
+
+_NAME_LENGTH = 255
+_UNBOUND = frozenset({'', 'unbound', 'binding_failed'})
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What every port gets, from ``[neutron]``.
+
+    :param cluster: name of the Kubernetes cluster; empty for none.
+    :param tags: beside the cluster's.
+    :param trusted_physnets: whose VFs are trusted.
+    """
+
+    cluster: str = ''
+    tags: tuple[str, ...] = ()
+    project: str = ''
+    security_groups: tuple[str, ...] = ()
+    port_security: bool | None = None
+    qos_policy: str = ''
+    propagate_uplink_status: bool | None = None
+    trusted_physnets: frozenset[str] = frozenset()
+
+    @property
+    def cluster_tag(self) -> str:
+        """The tag that tells the cluster's ports from others."""
+        return f'kuryr-sriov-cluster={self.cluster}'
+
+    @property
+    def description(self) -> str:
+        """The same in an attribute that no Neutron drops on create."""
+        return f'kuryr-sriov port of cluster {self.cluster!r}'
+
+    @property
+    def all_tags(self) -> tuple[str, ...]:
+        return (*self.tags, self.cluster_tag) if self.cluster else self.tags
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """What the driver wants to know of a port.
+
+    :param ifname: from the name; empty if somebody has renamed it.
+    :param fixed_ips: pairs of subnet id and address.
+    :param pci_slot: from ``binding:profile``; empty before activation.
+    :param vlan: from ``binding:vif_details``; None where it does not say.
+    :param qos_policy: of the port, else of its network; empty for none.
+    :param tags: None where Neutron does not show them.
+    """
+
+    id: str
+    pod_uid: str
+    ifname: str
+    network: str
+    mac: str
+    fixed_ips: tuple[tuple[str, str], ...]
+    host: str = ''
+    vif_type: str = ''
+    pci_slot: str = ''
+    vlan: int | None = None
+    trusted: bool = False
+    port_security: bool | None = None
+    propagate_uplink_status: bool | None = None
+    admin_up: bool = True
+    qos_policy: str = ''
+    tags: frozenset[str] | None = None
+    active: bool = False
+    created: datetime | None = None
+
+    @property
+    def bound(self) -> bool:
+        """Whether a mechanism driver has taken the port."""
+        return self.vif_type not in _UNBOUND
+
+    def fits(self, pod: model.Pod, request: model.NetworkRequest) -> bool:
+        """Whether this is the port that the request would get made."""
+        addresses = {address for _subnet, address in self.fixed_ips}
+        asked = {str(ipaddress.ip_interface(ip).ip) for ip in request.ips}
+        subnets = {subnet for subnet, _address in self.fixed_ips}
+        return (
+            self.bound
+            and self.host == pod.node
+            and self.network == request.subnets[0].network
+            and asked <= addresses
+            and {subnet.id for subnet in request.subnets} <= subnets
+            and request.mac.lower() in ('', self.mac)
+        )
+
+
+def parse(port: Mapping[str, Any]) -> Port:
+    """The port that Neutron's JSON object describes."""
+    profile = port.get('binding:profile') or {}
+    vlan = (port.get('binding:vif_details') or {}).get('vlan')
+    tags = port.get('tags')
+    created = port.get('created_at')
+    return Port(
+        id=port['id'],
+        pod_uid=port['device_id'],
+        ifname=port['name'].rpartition('/')[2],
+        network=port['network_id'],
+        mac=port['mac_address'].lower(),
+        fixed_ips=tuple(
+            (fixed['subnet_id'], fixed['ip_address'])
+            for fixed in port['fixed_ips']
+        ),
+        host=port.get('binding:host_id') or '',
+        vif_type=port.get('binding:vif_type') or '',
+        pci_slot=profile.get('pci_slot') or '',
+        vlan=None if vlan is None else int(vlan),
+        # Nova writes a string there; the port_trusted extension a boolean
+        trusted=str(port.get('trusted') or profile.get('trusted')).lower()
+        == 'true',
+        port_security=port.get('port_security_enabled'),
+        propagate_uplink_status=port.get('propagate_uplink_status'),
+        admin_up=port.get('admin_state_up', True),
+        qos_policy=port.get('qos_policy_id')
+        or port.get('qos_network_policy_id')
+        or '',
+        tags=None if tags is None else frozenset(tags),
+        active=port.get('status') == 'ACTIVE',
+        created=datetime.fromisoformat(created) if created else None,
+    )
+
+
+def to_create(
+    pod: model.Pod, request: model.NetworkRequest, defaults: Defaults
+) -> dict[str, Any]:
+    """The body that asks for the port of one interface.
+
+    :raises ProviderRefused: an address is on none of the subnets.
+    """
+    body: dict[str, Any] = {
+        'name': port_name(pod, request.ifname),
+        'description': defaults.description,
+        'network_id': request.subnets[0].network,
+        'fixed_ips': _fixed_ips(request),
+        'device_id': pod.uid,
+        'device_owner': DEVICE_OWNER,
+        'binding:host_id': pod.node,
+        'binding:vnic_type': 'direct',
+        'admin_state_up': True,
+    }
+    optional = {
+        'mac_address': request.mac.lower(),
+        'tags': list(defaults.all_tags),
+        'project_id': defaults.project,
+        'qos_policy_id': defaults.qos_policy,
+    }
+    body |= {key: value for key, value in optional.items() if value}
+    if defaults.port_security is not None:
+        body['port_security_enabled'] = defaults.port_security
+    if defaults.port_security is False:
+        body['security_groups'] = []  # a port without security has none
+    elif defaults.security_groups:
+        body['security_groups'] = list(defaults.security_groups)
+    if defaults.propagate_uplink_status is not None:
+        body['propagate_uplink_status'] = defaults.propagate_uplink_status
+    return body
+
+
+def port_name(pod: model.Pod, ifname: str) -> str:
+    """``namespace/pod/ifname``, the pod's name cut to what Neutron holds."""
+    room = _NAME_LENGTH - len(pod.namespace) - len(ifname) - 2
+    return f'{pod.namespace}/{pod.name[:room]}/{ifname}'
+
+
+def profile(location: model.Location, trusted: bool) -> dict[str, str]:
+    """``binding:profile``, as Nova writes it for a VF."""
+    found = {
+        'pci_slot': location.pci_slot,
+        'pci_vendor_info': location.pci_vendor_info,
+        'physical_network': location.physical_network,
+    }
+    return found | {'trusted': 'true'} if trusted else found
+
+
+def to_vif(
+    port: Port,
+    request: model.NetworkRequest,
+    subnets: Sequence[model.Subnet],
+    rates: lookups.Rates,
+    trusted_physnets: Collection[str] = (),
+) -> model.Vif:
+    """What the node is to do with the VF.
+
+    :param subnets: of all the port's addresses.
+    :raises ProviderRefused: Neutron does not tell the VLAN.
+    """
+    first = request.subnets[0]
+    vlan = first.vlan if port.vlan is None else port.vlan
+    if vlan is None:
+        raise exceptions.ProviderRefused(
+            f'port {port.id}: Neutron does not show binding:vif_details, so '
+            'its VLAN is unknown; give the user of [neutron] role "service"'
+        )
+    vif = model.Vif(
+        id=port.id,
+        ifname=request.ifname,
+        network=str(request),
+        resource=request.resource,
+        physnet=first.physnet,
+        mac=port.mac,
+        addresses=with_prefixes(port, subnets),
+        gateways=request.gateways or (),
+        routes=_unique(route for net in subnets for route in net.routes),
+        dns=_unique(server for net in subnets for server in net.dns),
+        mtu=first.mtu,
+        vlan=vlan,
+        trust=True if first.physnet in trusted_physnets else None,
+    )
+    return with_settings(vif, port, rates)
+
+
+def with_settings(
+    vif: model.Vif, port: Port, rates: lookups.Rates
+) -> model.Vif:
+    """The VIF with all that Neutron may change while the port lives."""
+    link_state: model.LinkState | None = None
+    if not port.admin_up:
+        link_state = 'disable'
+    elif port.propagate_uplink_status is not None:
+        # as Neutron's own SR-IOV agent does
+        link_state = 'auto' if port.propagate_uplink_status else 'enable'
+    return replace(
+        vif,
+        vlan=vif.vlan if port.vlan is None else port.vlan,
+        min_tx_rate=rates.min_tx_rate,
+        max_tx_rate=rates.max_tx_rate,
+        spoofchk=port.port_security,
+        trust=True if port.trusted else vif.trust,
+        link_state=link_state,
+        active=port.active,
+    )
+
+
+def with_prefixes(
+    port: Port, subnets: Iterable[model.Subnet]
+) -> tuple[str, ...]:
+    """The port's addresses as ``192.168.2.7/24``."""
+    lengths = {net.id: net.cidr.rpartition('/')[2] for net in subnets}
+    return tuple(f'{ip}/{lengths[net]}' for net, ip in port.fixed_ips)
+
+
+def orphans(
+    listed: Sequence[Port], alive: Collection[str], before: datetime
+) -> list[Port]:
+    """Ports made ``before`` then whose pod is gone, or that are doubles.
+
+    A double has the same pod and interface as a port whose VF is known, and
+    no VF itself: its creation was thought lost.
+    """
+    alive = frozenset(alive)
+    used = {(port.pod_uid, port.ifname) for port in listed if port.pci_slot}
+    return [
+        port
+        for port in listed
+        if port.created is not None
+        and port.created <= before
+        and (
+            port.pod_uid not in alive
+            or (not port.pci_slot and (port.pod_uid, port.ifname) in used)
+        )
+    ]
+
+
+def _fixed_ips(request: model.NetworkRequest) -> list[dict[str, str]]:
+    """One entry per address asked for, or else per subnet."""
+    nets = {
+        subnet.id: ipaddress.ip_network(subnet.cidr)
+        for subnet in request.subnets
+    }
+    found = []
+    left = dict(nets)
+    for text in request.ips:
+        ip = ipaddress.ip_interface(text)
+        homes = [id for id, net in nets.items() if ip.ip in net]
+        if not homes or ('/' in text and ip.network != nets[homes[0]]):
+            raise exceptions.ProviderRefused(
+                f'network {request}: {text} is not an address of '
+                + ', '.join(map(str, nets.values()))
+                + '; ask for one that is, or for none'
+            )
+        found.append({'subnet_id': homes[0], 'ip_address': str(ip.ip)})
+        left.pop(homes[0], None)
+    return found + [{'subnet_id': id} for id in left]
+
+
+def _unique(items: Iterable[_T]) -> tuple[_T, ...]:
+    return tuple(dict.fromkeys(items))

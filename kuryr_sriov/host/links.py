@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Network interfaces, by rtnetlink.
+
+pyroute2 writes and reads the messages; ``rtnetlink`` carries them, in one
+socket per request, opened in the network namespace that is asked. Thus no
+thread shares anything, nothing is left open, and no namespace is kept alive.
+Follows ``rtnetlink(7)`` and the kernel's ``net/core/rtnetlink.c``.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import errno
+import ipaddress
+import os
+import pathlib
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from pyroute2.netlink import nlmsg
+from pyroute2.netlink.rtnl import (
+    RTM_DELLINKPROP,
+    RTM_GETADDR,
+    RTM_GETLINK,
+    RTM_GETROUTE,
+    RTM_NEWADDR,
+    RTM_NEWROUTE,
+    RTM_SETLINK,
+)
+from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD, ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import IFF_RUNNING, IFF_UP, ifinfmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+from kuryr_sriov import exceptions, model
+from kuryr_sriov.host import announcements, netlink_socket, vf_settings, wait
+from kuryr_sriov.host import netns as namespaces
+
+# Seconds that a link without carrier is waited for: igbvf, ixgbevf and others
+# look every two seconds, and the first time may be too early.
+CARRIER_TIMEOUT = 5.0
+
+# What to list with a link (linux/rtnetlink.h): its VFs, but no counters,
+# which would not fit for many VFs.
+RTEXT_FILTER_VF, RTEXT_FILTER_SKIP_STATS = 0x1, 0x8
+RT_TABLE_MAIN = 254
+RTPROT_KERNEL, RTPROT_STATIC = 2, 4
+UNIVERSE, RT_SCOPE_LINK = 0, 253
+RTN_UNICAST = 1
+ACK, DUMP = netlink_socket.ACK, netlink_socket.DUMP
+NEW = ACK | netlink_socket.CREATE | netlink_socket.EXCL
+FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+DEFAULTS = {socket.AF_INET: '0.0.0.0', socket.AF_INET6: '::'}
+
+
+class _VfMessage(nlmsg):  # type: ignore[misc]
+    """ifinfomsg, its VFs left to ``vfinfo``."""
+
+    prefix = 'IFLA_'
+    fields = ifinfmsg.fields
+    nla_map = (
+        (22, 'IFLA_VFINFO_LIST', 'cdata'),
+        (29, 'IFLA_EXT_MASK', 'uint32'),
+    )
+
+
+class Netlink:
+    """This node's network interfaces; implements ``binding.base.Links``.
+
+    :param root: where ``sys`` is mounted.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] = '/') -> None:
+        self._channel = netlink_socket.Channel()
+        self._devices = pathlib.Path(root, 'sys/bus/pci/devices')
+
+    @property
+    def requests(self) -> collections.Counter[str]:
+        """Requests sent so far, by method."""
+        return self._channel.requests
+
+    def alive(self, netns: str) -> bool:
+        """Whether there is a network namespace at that path."""
+        return namespaces.alive(netns)
+
+    def find(self, pci: str, netns: str) -> model.Link | None:
+        """The interface of a PCI function in ``netns``, by any name."""
+        # A virtio NIC's interface hangs on the virtio device below.
+        below = (path.name for path in (self._devices / pci).glob('virtio*'))
+        parents = {pci, *below}
+        names = [parent.encode() + b'\0' for parent in parents]
+        for data in self._dump('find', pci, ifinfmsg, RTM_GETLINK, netns):
+            if any(name in data for name in names):
+                message = _decoded(ifinfmsg, data)
+                if message.get_attr('IFLA_PARENT_DEV_NAME') in parents:
+                    return _link(message, pci)
+        return None
+
+    def get(self, index: int, netns: str = '') -> model.Link:
+        """The interface with that index."""
+        message = self._link_message('get', index, netns)
+        return _link(message, message.get_attr('IFLA_PARENT_DEV_NAME') or '')
+
+    def set(
+        self,
+        index: int,
+        netns: str = '',
+        *,
+        to: str | None = None,
+        name: str = '',
+        mac: str = '',
+        mtu: int = 0,
+        alias: str | None = None,
+        up: bool | None = None,
+    ) -> None:
+        """Change all that is given, moving it to the netns ``to`` first.
+
+        The kernel's order (do_setlink): netns, MAC, MTU, name, alias, up;
+        what precedes a refusal stays done.
+        """
+        wanted = {
+            'IFLA_ADDRESS': mac,
+            'IFLA_MTU': mtu,
+            'IFLA_IFNAME': name,
+        }
+        attributes: list[Any] = [[k, v] for k, v in wanted.items() if v]
+        if alias is not None:
+            attributes.append(['IFLA_IFALIAS', alias])
+        with contextlib.ExitStack() as stack:
+            if to is not None:
+                target = stack.enter_context(namespaces.opened(to))
+                attributes.append(['IFLA_NET_NS_FD', target])
+            message = ifinfmsg()
+            message['index'] = index
+            message['flags'] = IFF_UP if up else 0
+            message['change'] = 0 if up is None else IFF_UP
+            message['attrs'] = attributes
+            self._request('set', index, message, RTM_SETLINK, ACK, netns)
+
+    def remove_altname(self, index: int, name: str) -> bool:
+        """Remove an alternative name; False where it has no such one."""
+        message = ifinfmsg()
+        message['index'] = index
+        names = {'attrs': [['IFLA_ALT_IFNAME', name]]}
+        message['attrs'] = [['IFLA_PROP_LIST', names]]
+        what = f'{index} of its name {name}'
+        try:
+            self._request(
+                'remove_altname', what, message, RTM_DELLINKPROP, ACK
+            )
+        except exceptions.KernelError as error:
+            if error.errno not in (errno.ENOENT, errno.EINVAL):
+                raise
+            return False
+        return True
+
+    def vf(self, pf_index: int, vf_index: int) -> model.VfSettings:
+        """What the PF holds for its VF."""
+        request = _VfMessage()
+        request['index'] = pf_index
+        mask = RTEXT_FILTER_VF | RTEXT_FILTER_SKIP_STATS
+        request['attrs'] = [['IFLA_EXT_MASK', mask]]
+        (data,) = self._request('vf', pf_index, request, RTM_GETLINK, 0, '')
+        listed = _decoded(_VfMessage, data).get_attr('IFLA_VFINFO_LIST')
+        settings = vf_settings.decode(vf_index, listed or b'')
+        if settings is None:
+            raise exceptions.KernelError(
+                f'Interface {pf_index} has no VF {vf_index}; see its '
+                f'sriov_numvfs',
+                errno.ENODEV,
+            )
+        return settings
+
+    def set_vf(
+        self, pf_index: int, vf_index: int, settings: model.VfSettings
+    ) -> None:
+        """Set what is not None; on an error some of it may be set.
+
+        What the kernel takes only together (VLAN, priority and protocol;
+        both rates) is completed with what is there, if need be.
+        """
+        settings = vf_settings.completed(
+            settings, lambda: self.vf(pf_index, vf_index)
+        )
+        message = _VfMessage()
+        message['index'] = pf_index
+        encoded = vf_settings.encode(vf_index, settings)
+        message['attrs'] = [['IFLA_VFINFO_LIST', encoded]]
+        self._request(
+            'set_vf', f'{pf_index} vf {vf_index}', message, RTM_SETLINK, ACK
+        )
+
+    def addresses(self, index: int, netns: str) -> Sequence[str]:
+        """Global addresses of the interface, with prefix."""
+        found = []
+        for data in self._dump(
+            'addresses', index, ifaddrmsg, RTM_GETADDR, netns
+        ):
+            message = _decoded(ifaddrmsg, data)
+            if (message['index'], message['scope']) == (index, UNIVERSE):
+                local = message.get_attr('IFA_LOCAL')
+                address = local or message.get_attr('IFA_ADDRESS')
+                found.append(f'{address}/{message["prefixlen"]}')
+        return found
+
+    def add_address(self, index: int, address: str, netns: str) -> None:
+        """Add an address (with prefix), usable at once; no DAD."""
+        interface = ipaddress.ip_interface(address)
+        ip = str(interface.ip)
+        message = ifaddrmsg()
+        message['family'] = FAMILIES[interface.version]
+        message['prefixlen'] = interface.network.prefixlen
+        message['flags'] = IFA_F_NODAD
+        message['index'] = index
+        message['attrs'] = [['IFA_LOCAL', ip], ['IFA_ADDRESS', ip]]
+        if interface.version == 4 and interface.network.prefixlen < 31:
+            broadcast = str(interface.network.broadcast_address)
+            message['attrs'].append(['IFA_BROADCAST', broadcast])
+        what = f'{index}, {address}'
+        self._request('add_address', what, message, RTM_NEWADDR, NEW, netns)
+
+    def routes(self, index: int, netns: str) -> Sequence[model.Route]:
+        """Routes through the interface, but for the on-link prefixes."""
+        found = []
+        for data in self._dump('routes', index, rtmsg, RTM_GETROUTE, netns):
+            message = _decoded(rtmsg, data)
+            if (
+                message.get_attr('RTA_OIF') == index
+                and message.get_attr('RTA_TABLE') == RT_TABLE_MAIN
+                and message['proto'] != RTPROT_KERNEL
+                and message['type'] == RTN_UNICAST
+            ):
+                default = DEFAULTS[message['family']]
+                prefix = message.get_attr('RTA_DST') or default
+                gateway = message.get_attr('RTA_GATEWAY') or ''
+                destination = f'{prefix}/{message["dst_len"]}'
+                found.append(model.Route(destination, gateway))
+        return found
+
+    def add_route(self, index: int, route: model.Route, netns: str) -> None:
+        """Add a route through the interface."""
+        network = ipaddress.ip_network(route.destination)
+        message = rtmsg()
+        message['family'] = FAMILIES[network.version]
+        message['dst_len'] = network.prefixlen
+        message['table'] = RT_TABLE_MAIN
+        message['proto'] = RTPROT_STATIC
+        message['scope'] = UNIVERSE if route.gateway else RT_SCOPE_LINK
+        message['type'] = RTN_UNICAST
+        message['attrs'] = [['RTA_OIF', index]]
+        if network.prefixlen:
+            destination = str(network.network_address)
+            message['attrs'].append(['RTA_DST', destination])
+        if route.gateway:
+            message['attrs'].append(['RTA_GATEWAY', route.gateway])
+        what = f'{index}, {route.destination} via {route.gateway or "link"}'
+        self._request('add_route', what, message, RTM_NEWROUTE, NEW, netns)
+
+    def announce(self, index: int, address: str, netns: str) -> None:
+        """Tell the neighbours: gratuitous ARP, or unsolicited NA.
+
+        A frame sent before the link has its carrier would be lost; so wait
+        for that.
+        """
+
+        def running() -> Any:
+            message = self._link_message('announce', index, netns)
+            return message if message['flags'] & IFF_RUNNING else None
+
+        what = f'the carrier of interface {index}; see its cable and switch'
+        message = wait.wait_for(running, CARRIER_TIMEOUT, what)
+        frame = announcements.announcement(_link(message).mac, address)
+        try:
+            with namespaces.open_socket(
+                netns, socket.AF_PACKET, socket.SOCK_RAW
+            ) as packets:
+                packets.bind((message.get_attr('IFLA_IFNAME'), 0))
+                packets.send(frame)
+        except OSError as error:
+            what = f'announce {address} on interface {index}'
+            raise netlink_socket.mapped(error, what) from error
+
+    def _link_message(self, operation: str, index: int, netns: str) -> Any:
+        request = ifinfmsg()
+        request['index'] = index
+        (data,) = self._request(
+            operation, index, request, RTM_GETLINK, 0, netns
+        )
+        return _decoded(ifinfmsg, data)
+
+    def _dump(
+        self, operation: str, what: object, form: Any, kind: int, netns: str
+    ) -> list[bytes]:
+        message = form()
+        # Sets the whole fixed part: without it IPv6 routes are left out.
+        message['family'] = socket.AF_UNSPEC
+        return self._request(operation, what, message, kind, DUMP, netns)
+
+    def _request(
+        self,
+        operation: str,
+        what: object,
+        message: Any,
+        kind: int,
+        flags: int,
+        netns: str = '',
+    ) -> list[bytes]:
+        message['header']['type'] = kind
+        message['header']['flags'] = netlink_socket.REQUEST | flags
+        message.encode()
+        where = f' in {netns}' if netns else ''
+        what = f'{operation} of interface {what}{where}'
+        return self._channel.request(
+            operation, what, bytes(message.data), netns
+        )
+
+
+def _decoded(kind: Any, data: bytes) -> Any:
+    message = kind(data)
+    message.decode()
+    return message
+
+
+def _link(message: Any, pci: str = '') -> model.Link:
+    return model.Link(
+        index=message['index'],
+        name=message.get_attr('IFLA_IFNAME'),
+        mac=message.get_attr('IFLA_ADDRESS') or '',
+        mtu=message.get_attr('IFLA_MTU'),
+        up=bool(message['flags'] & IFF_UP),
+        alias=message.get_attr('IFLA_IFALIAS') or '',
+        pci=pci,
+        carrier=bool(message['flags'] & IFF_RUNNING),
+    )

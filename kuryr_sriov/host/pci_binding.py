@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PCI functions of this node, by sysfs.
+
+Follows the kernel's ``Documentation/ABI/testing/sysfs-bus-pci`` and
+``Documentation/PCI/pci-iov-howto.rst``.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import errno
+import os
+import pathlib
+import threading
+import time
+
+from kuryr_sriov import exceptions
+from kuryr_sriov.host import pci_functions, wait
+
+# Seconds to give a function back after a failed bind.
+GIVE_BACK = 2.0
+# Seconds after which a wait for the kernel itself is given up.
+GRACE = 0.5
+
+_REMEDIES = {
+    errno.ENODEV: 'the driver does not support this device',
+    errno.EACCES: 'run as root',
+    errno.EPERM: 'run as root',
+    errno.EROFS: 'mount /sys read-write into this container',
+    errno.EINVAL: 'see the kernel log; vfio-pci needs an IOMMU, or vfio '
+    'loaded with enable_unsafe_noiommu_mode=1',
+}
+
+
+class Sysfs(pci_functions.Functions):
+    """This node's PCI functions; implements ``binding.base.Pci``.
+
+    Thread-safe, but two callers that bind one function at once are served
+    in any order: the caller locks.
+
+    :param root: where ``sys`` is mounted.
+    :ivar writes: files written so far, counted by name.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] = '/') -> None:
+        super().__init__(root)
+        self.writes: collections.Counter[str] = collections.Counter()
+        self._lock = threading.Lock()
+
+    def bind(self, pci: str, driver: str | None, timeout: float) -> None:
+        """Bind to ``driver``; to none if ``''``; None: as the kernel likes.
+
+        If that fails, the function is given back to the driver it had.
+        """
+        former = pci_functions.target(self._path(pci) / 'driver')
+        if driver is not None and driver == former:
+            self._clear_override(pci)
+            return
+        if driver and not self.has_driver(driver):
+            raise exceptions.KernelError(
+                f'{pci} cannot be bound to {driver}: this kernel has no such '
+                f'PCI driver; modprobe {driver}',
+                errno.ENOENT,
+            )
+        deadline = time.monotonic() + timeout
+        try:
+            self._unbind(pci, deadline)
+            self._attach(pci, driver, deadline)
+        except (exceptions.KernelError, exceptions.DeviceBusy):
+            self._give_back(pci, former)
+            raise
+
+    def _unbind(self, pci: str, deadline: float) -> None:
+        link = self._path(pci) / 'driver'
+        if not pci_functions.target(link):
+            return
+        what = (
+            f'the driver of {pci} to let go; stop what still uses the '
+            f'device, or see the kernel log'
+        )
+
+        def probe() -> bool:
+            driver = pci_functions.target(link)
+            if not driver:
+                return True
+            try:
+                self._write(self._bus / 'drivers' / driver / 'unbind', pci)
+            except exceptions.KernelError as error:
+                # Gone by itself, or no such file while it still probes.
+                if error.errno not in (errno.ENODEV, errno.ENOENT):
+                    raise
+            return not pci_functions.target(link)
+
+        # vfio-pci blocks the write until nobody has the device open.
+        timeout = max(0.0, deadline - time.monotonic())
+        wait.run_within(
+            lambda: wait.wait_for(probe, timeout, what), timeout + GRACE, what
+        )
+
+    def _attach(self, pci: str, driver: str | None, deadline: float) -> None:
+        if driver is None:
+            self._clear_override(pci)
+            self._write(self._bus / 'drivers_probe', pci)
+        elif driver:
+            try:
+                self._write(self._path(pci) / 'driver_override', driver)
+                self._probe(pci, driver, deadline)
+            finally:
+                self._clear_override(pci)
+        else:
+            self._clear_override(pci)
+
+    def _probe(self, pci: str, driver: str, deadline: float) -> None:
+        path = self._bus / 'drivers' / driver / 'bind'
+        link = self._path(pci) / 'driver'
+
+        def probe() -> bool:
+            if pci_functions.target(link) == driver:
+                return True
+            try:
+                self._write(path, pci)
+            except exceptions.KernelError as error:
+                if error.errno not in (errno.EAGAIN, errno.ENOENT):
+                    raise
+            return pci_functions.target(link) == driver
+
+        wait.wait_for(
+            probe,
+            deadline - time.monotonic(),
+            f'{driver} to take {pci}; see the kernel log',
+        )
+
+    def _give_back(self, pci: str, driver: str) -> None:
+        """Lose no function; the first error stays the one to report."""
+        with contextlib.suppress(exceptions.KuryrSriovError):
+            if driver and not self.device(pci).driver:
+                self._attach(pci, driver, time.monotonic() + GIVE_BACK)
+
+    def _clear_override(self, pci: str) -> None:
+        path = self._path(pci) / 'driver_override'
+        if pci_functions.read(path, '') not in ('', '(null)'):
+            self._write(path, '\n')
+
+    def _write(self, path: pathlib.Path, text: str) -> None:
+        """Every write: counted, and its errors mapped."""
+        with self._lock:
+            self.writes[path.name] += 1
+        try:
+            self._put(path, text)
+        except OSError as error:
+            raise self._mapped(error, path, text) from error
+
+    def _put(self, path: pathlib.Path, text: str) -> None:
+        # Without O_CREAT: sysfs answers that with EACCES for a file that is
+        # not there, which hides why.
+        file = os.open(path, os.O_WRONLY)
+        try:
+            os.write(file, text.encode())
+        finally:
+            os.close(file)
+
+    def _mapped(
+        self, error: OSError, path: pathlib.Path, text: str
+    ) -> exceptions.KuryrSriovError:
+        folder = path.parent.name
+        pci = folder if pci_functions.ADDRESS.match(folder) else text
+        number = error.errno or errno.EIO
+        if not (self._bus / 'devices' / pci).exists():
+            return pci_functions.missing(pci)
+        message = f'Writing {text!r} to {path}: {os.strerror(number)}'
+        if number == errno.EBUSY:
+            return exceptions.DeviceBusy(message)
+        remedy = _REMEDIES.get(number, 'see the kernel log')
+        return exceptions.KernelError(f'{message}; {remedy}', number)

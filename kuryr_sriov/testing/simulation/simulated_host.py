@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node as a process sees it, in the simulation's own or another."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import errno
+import os
+import pathlib
+import pickle
+import socket
+import socketserver
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kuryr_sriov import exceptions, model
+from kuryr_sriov.host import netlink_socket, pci_binding, wait
+
+Call = Callable[..., Any]
+
+
+class SimulatedPci(pci_binding.Sysfs):
+    """The real Sysfs on the simulated tree; its writes go to ``call``."""
+
+    def __init__(self, root: pathlib.Path, call: Call, change: Call) -> None:
+        super().__init__(root)
+        self._call = call
+        self._change = change
+
+    def _put(self, path: pathlib.Path, text: str) -> None:
+        self._change(path.name)
+        self._call('write', str(path), text)
+
+
+class SimulatedLinks:
+    """Implements ``binding.base.Links``, with the errors of ``Netlink``.
+
+    :param busy_timeout: seconds that a busy kernel is asked again.
+    :ivar requests: by method, counted.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        change: Call,
+        busy_timeout: float = netlink_socket.BUSY_TIMEOUT,
+    ) -> None:
+        self.requests: collections.Counter[str] = collections.Counter()
+        self._call = call
+        self._change = change
+        self._busy_timeout = busy_timeout
+        self._lock = threading.Lock()
+
+    def alive(self, netns: str) -> bool:
+        return bool(self._call('alive', netns))
+
+    def find(self, pci: str, netns: str) -> model.Link | None:
+        answer: model.Link | None = self._request('find', pci, netns)
+        return answer
+
+    def get(self, index: int, netns: str = '') -> model.Link:
+        answer: model.Link = self._request('get', index, netns)
+        return answer
+
+    def set(
+        self,
+        index: int,
+        netns: str = '',
+        *,
+        to: str | None = None,
+        name: str = '',
+        mac: str = '',
+        mtu: int = 0,
+        alias: str | None = None,
+        up: bool | None = None,
+    ) -> None:
+        self._change('set')
+        self._request(
+            *('set', index, netns),
+            to=to,
+            name=name,
+            mac=mac,
+            mtu=mtu,
+            alias=alias,
+            up=up,
+        )
+
+    def remove_altname(self, index: int, name: str) -> bool:
+        self._change('remove_altname')
+        try:
+            self._request('remove_altname', index, name)
+        except exceptions.KernelError as error:
+            if error.errno not in (errno.ENOENT, errno.EINVAL):
+                raise
+            return False
+        return True
+
+    def vf(self, pf_index: int, vf_index: int) -> model.VfSettings:
+        answer: model.VfSettings = self._request('vf', pf_index, vf_index)
+        return answer
+
+    def set_vf(
+        self, pf_index: int, vf_index: int, settings: model.VfSettings
+    ) -> None:
+        self._change('set_vf')
+        self._request('set_vf', pf_index, vf_index, settings)
+
+    def addresses(self, index: int, netns: str) -> Sequence[str]:
+        answer: Sequence[str] = self._request('addresses', index, netns)
+        return answer
+
+    def add_address(self, index: int, address: str, netns: str) -> None:
+        self._change('add_address')
+        self._request('add_address', index, address, netns)
+
+    def routes(self, index: int, netns: str) -> Sequence[model.Route]:
+        answer: Sequence[model.Route] = self._request('routes', index, netns)
+        return answer
+
+    def add_route(self, index: int, route: model.Route, netns: str) -> None:
+        self._change('add_route')
+        self._request('add_route', index, route, netns)
+
+    def announce(self, index: int, address: str, netns: str) -> None:
+        self._change('announce')
+        self._request('announce', index, address, netns)
+
+    def _request(self, operation: str, *arguments: Any, **named: Any) -> Any:
+        what = f'{operation} of interface {arguments[0]}'
+
+        def probe() -> tuple[Any]:
+            with self._lock:
+                self.requests[operation] += 1
+            try:
+                return (self._call(operation, *arguments, **named),)
+            except OSError as error:
+                raise netlink_socket.mapped(error, what) from error
+
+        return wait.wait_for(probe, self._busy_timeout, what)[0]
+
+
+class SimulatedHost:
+    """Implements ``binding.base.Host`` on a simulated node.
+
+    :param call: the simulated kernel's entry.
+    """
+
+    def __init__(self, call: Call) -> None:
+        root = pathlib.Path(call('root'))
+        self._root = root
+        self._hooks: list[Callable[[str], object]] = []
+        self.pci = SimulatedPci(root, call, self._change)
+        self.links = SimulatedLinks(call, self._change)
+
+    @classmethod
+    def attach(cls, address: str) -> SimulatedHost:
+        """The node that another process serves at ``address``."""
+        return cls(_Remote(address))
+
+    def on_change(self, hook: Callable[[str], object]) -> None:
+        """Call ``hook`` with the operation's name before each change."""
+        self._hooks.append(hook)
+
+    def boot_id(self) -> str:
+        path = self._root / 'proc/sys/kernel/random/boot_id'
+        return path.read_text().strip()
+
+    def _change(self, operation: str) -> None:
+        for hook in self._hooks:
+            hook(operation)
+
+
+class _Remote:
+    """A kernel's ``call`` over a unix socket, one connection each."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(self._address)
+            with connection.makefile('rwb') as stream:
+                pickle.dump((arguments, named), stream)
+                stream.flush()
+                answer, error = pickle.load(stream)
+        if error is not None:
+            raise error
+        return answer
+
+
+class Server(socketserver.ThreadingUnixStreamServer):
+    """Serves a kernel to the processes of this user.
+
+    :ivar address: for ``SimulatedHost.attach``.
+    """
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self._folder = tempfile.TemporaryDirectory(prefix='simulated-node-')
+        self.address = os.path.join(self._folder.name, 'kernel')
+        super().__init__(self.address, _Handler)
+        self._thread = threading.Thread(
+            target=self.serve_forever, args=(0.05,), daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+        self._folder.cleanup()
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    server: Server
+
+    def handle(self) -> None:
+        # A client may be killed at any point of this.
+        with contextlib.suppress(
+            EOFError, pickle.UnpicklingError, BrokenPipeError
+        ):
+            arguments, named = pickle.load(self.rfile)
+            pickle.dump(self._call(arguments, named), self.wfile)
+
+    def _call(self, arguments: Any, named: Any) -> tuple[Any, Any]:
+        try:
+            return self.server.call(*arguments, **named), None
+        except Exception as error:  # is raised in the process that asked
+            return None, error

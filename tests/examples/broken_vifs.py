@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VIF drivers with mistakes that are easily made."""
+
+import contextlib
+import itertools
+import threading
+from dataclasses import replace
+
+import mutants
+from mutants import caught_by
+from test_vif_contract import TestLocal as Suite
+
+from kuryr_sriov import exceptions, model
+from kuryr_sriov.drivers.local import LocalVIFDriver
+
+
+class Stated(LocalVIFDriver):
+    contract = 1
+
+
+class Changed(Stated):
+    """Returns other VIFs than it has made."""
+
+    def request_vifs(self, pod, requests):
+        vifs = super().request_vifs(pod, requests)
+        return tuple(self.change(vif) for vif in vifs)
+
+
+def pod_of(owned):
+    return model.Pod('', '', owned.pod_uid)
+
+
+@caught_by('test_the_library_would_load_it')
+class StatesNoContract(LocalVIFDriver):
+    """Inherits the version, and so claims any."""
+
+
+@caught_by('test_each_request_has_its_vif_in_order')
+class ReturnsNone(Stated):
+    def request_vifs(self, pod, requests):
+        super().request_vifs(pod, requests)
+
+
+@caught_by('test_each_request_has_its_vif_in_order')
+class ForgetsTheVlan(Changed):
+    def change(self, vif):
+        return replace(vif, vlan=0)
+
+
+@caught_by('test_asked_in_another_order_each_keeps_its_own')
+class HasAnOrderOfItsOwn(Stated):
+    def request_vifs(self, pod, requests):
+        ordered = sorted(requests, key=lambda request: request.ifname)
+        return super().request_vifs(pod, ordered)
+
+
+@caught_by('test_addresses_are_of_the_subnet_and_in_their_one_form')
+class ForgetsThePrefix(Changed):
+    def change(self, vif):
+        (address,) = vif.addresses
+        return replace(vif, addresses=(address.partition('/')[0],))
+
+
+@caught_by('test_macs_are_unicast_and_in_their_one_form')
+class WritesMacsInCapitals(Changed):
+    def change(self, vif):
+        return replace(vif, mac=vif.mac.upper())
+
+
+@caught_by('test_a_subnet_is_described')
+class KnowsOneNetworkOnly(Stated):
+    def describe_subnet(self, subnet_id):
+        return replace(super().describe_subnet(subnet_id), network='net')
+
+
+@caught_by('test_an_unknown_subnet_is_refused_by_its_id')
+class SaysNotWhichSubnet(Stated):
+    def describe_subnet(self, subnet_id):
+        with contextlib.suppress(exceptions.ProviderRefused):
+            return super().describe_subnet(subnet_id)
+        raise exceptions.ProviderRefused('404')
+
+
+@caught_by('test_asked_again_it_is_the_same')
+class MakesThemAnew(Stated):
+    def request_vifs(self, pod, requests):
+        self.release_vifs(pod)
+        return super().request_vifs(pod, requests)
+
+
+@caught_by('test_asked_by_the_next_process_it_is_the_same')
+class ForgetsOnRestart(Stated):
+    def request_vifs(self, pod, requests):
+        if not hasattr(self, 'seen'):
+            self.release_vifs(pod)
+            self.seen = True
+        return super().request_vifs(pod, requests)
+
+
+@caught_by('test_asked_by_many_threads_at_once_it_is_the_same')
+class LooksBeforeItActs(Stated):
+    """Two threads see that there is nothing, and both make something."""
+
+    def __init__(self, conf):
+        super().__init__(conf)
+        self.all_have_looked = threading.Barrier(4)
+        self.one_acts = threading.Lock()
+
+    def request_vifs(self, pod, requests):
+        found = [o.vif for o in self.list_vifs() if o.pod_uid == pod.uid]
+        if found:
+            return tuple(found)
+        self.all_have_looked.wait(timeout=60)
+        with self.one_acts:
+            self.release_vifs(pod)
+            return super().request_vifs(pod, requests)
+
+
+@caught_by('test_what_a_crash_cut_short_is_completed')
+class KeepsWhatItHasFound(Stated):
+    def request_vifs(self, pod, requests):
+        found = [o.vif for o in self.list_vifs() if o.pod_uid == pod.uid]
+        return tuple(found) or super().request_vifs(pod, requests)
+
+
+@caught_by('test_no_two_pods_share_anything')
+class CountsByItself(Changed):
+    """Each process has its own idea of the next free address."""
+
+    def __init__(self, conf):
+        super().__init__(conf)
+        self.numbers = itertools.count(10)
+
+    def change(self, vif):
+        return replace(vif, addresses=(f'10.1.0.{next(self.numbers)}/24',))
+
+
+@caught_by('test_a_pod_of_the_same_name_is_another_pod')
+class GoesByTheName(Stated):
+    def request_vifs(self, pod, requests):
+        return super().request_vifs(replace(pod, uid=str(pod)), requests)
+
+    def release_vifs(self, pod):
+        super().release_vifs(replace(pod, uid=str(pod)))
+
+
+@caught_by('test_an_address_asked_for_is_honoured_or_refused')
+class HasNoEarForAddresses(Stated):
+    def request_vifs(self, pod, requests):
+        deaf = [replace(request, ips=()) for request in requests]
+        return super().request_vifs(pod, deaf)
+
+
+@caught_by('test_a_mac_asked_for_is_honoured_or_refused')
+class HasNoEarForMacs(Stated):
+    def request_vifs(self, pod, requests):
+        deaf = [replace(request, mac='') for request in requests]
+        return super().request_vifs(pod, deaf)
+
+
+@caught_by('test_another_pods_address_is_refused')
+class TakesAnotherPodsAddress(Stated):
+    def request_vifs(self, pod, requests):
+        wanted = {ip for request in requests for ip in request.ips}
+        for owned in self.list_vifs():
+            if wanted & {a.partition('/')[0] for a in owned.vif.addresses}:
+                self.release_vifs(pod_of(owned))
+        return super().request_vifs(pod, requests)
+
+
+@caught_by('test_an_address_of_no_subnet_is_refused')
+class PrefersAnAddressToARefusal(HasNoEarForAddresses):
+    pass
+
+
+@caught_by('test_a_subnet_that_is_used_up_says_so_and_recovers')
+class TakesExhaustionForGood(Stated):
+    def request_vifs(self, pod, requests):
+        try:
+            return super().request_vifs(pod, requests)
+        except exceptions.ProviderExhausted as error:
+            raise exceptions.ProviderRefused(str(error)) from error
+
+
+@caught_by('test_a_pod_gets_all_its_vifs_or_none')
+class LeavesHalfARequest(Stated):
+    def request_vifs(self, pod, requests):
+        return tuple(
+            vif
+            for request in requests
+            for vif in super(Stated, self).request_vifs(pod, [request])
+        )
+
+
+@caught_by('test_activation_changes_nothing_else')
+class ForgetsTheVlanWhenActive(Stated):
+    def activate_vif(self, vif, location):
+        return replace(super().activate_vif(vif, location), vlan=0)
+
+
+@caught_by('test_activation_changes_nothing_else')
+class ActivatesOnce(Stated):
+    def activate_vif(self, vif, location):
+        if any(o.vif.active for o in self.list_vifs() if o.vif.id == vif.id):
+            raise exceptions.ProviderRefused(f'{vif.id} is active already')
+        return super().activate_vif(vif, location)
+
+
+@caught_by('test_an_active_vif_is_still_the_pods')
+class LooksForInactiveOnesOnly(Stated):
+    def request_vifs(self, pod, requests):
+        if any(o.vif.active for o in self.list_vifs()):
+            self.release_vifs(pod)
+        return super().request_vifs(pod, requests)
+
+
+@caught_by('test_a_released_vif_is_not_activated')
+class ActivatesWhatIsGone(Stated):
+    def activate_vif(self, vif, location):
+        return replace(vif, active=True)
+
+
+@caught_by('test_release_gives_back_all_and_the_pods_own_only')
+class ReleasesEverything(Stated):
+    def release_vifs(self, pod):
+        for owned in self.list_vifs():
+            super().release_vifs(pod_of(owned))
+
+
+@caught_by('test_release_gives_back_all_and_the_pods_own_only')
+class KeepsWhatIsActive(Stated):
+    def release_vifs(self, pod):
+        if not any(o.vif.active for o in self.list_vifs()):
+            super().release_vifs(pod)
+
+
+@caught_by('test_release_may_be_repeated_and_be_of_nothing')
+class ReleasesOnce(Stated):
+    def release_vifs(self, pod):
+        if all(owned.pod_uid != pod.uid for owned in self.list_vifs()):
+            raise exceptions.ProviderRefused(f'pod {pod} has no VIF')
+        super().release_vifs(pod)
+
+
+@caught_by('test_the_next_process_knows_all_vifs_and_whose_they_are')
+class ListsItsOwnMemory(Stated):
+    def list_vifs(self):
+        return ()
+
+
+@caught_by('test_orphans_are_collected_and_nothing_else')
+class CollectsTheLiving(Stated):
+    def collect_orphans(self, alive):
+        return super().collect_orphans(())
+
+
+@caught_by('test_orphans_are_collected_and_nothing_else')
+class CollectsNothing(Stated):
+    def collect_orphans(self, alive):
+        return ()
+
+
+@caught_by('test_another_clusters_vifs_are_no_orphans')
+class TakesTheCloudForItsOwn(Stated):
+    """Both clusters share a provider, which does not tell them apart."""
+
+    def __init__(self, conf):
+        conf.database = f'{conf.subnets_file}.sqlite'
+        super().__init__(conf)
+
+
+@caught_by('test_a_young_vif_is_no_orphan')
+class HasNoPatience(Stated):
+    def collect_orphans(self, alive):
+        self.conf.orphan_grace_period = 0.0
+        return super().collect_orphans(alive)
+
+
+globals().update(mutants.suites(globals(), Suite))

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""At start, and on GC: what nobody owns any more is given back."""
+
+import errno
+import threading
+
+import pytest
+
+from kuryr_sriov import exceptions
+from kuryr_sriov.testing.fixtures.interruption import Killed
+
+
+def kill_at(step):
+    """An observer that ends the process when it comes to ``step``."""
+
+    def observe(name):
+        if name == step:
+            raise Killed(name)
+
+    return observe
+
+
+def attach(world, node, pod, index):
+    """Give the pod VF ``index`` of both PFs."""
+    sandbox = world.sandbox(pod, world.vf(0, index), world.vf(1, index))
+    node.attach(sandbox, world.both())
+    return sandbox
+
+
+def test_a_running_pod_is_left_alone(world):
+    attach(world, world.start(), 1, 0)
+    running = world.node.state()
+    node = world.start()
+    changes = []
+    world.node.on_change(changes.append)
+    assert node.reconcile() == []
+    assert changes == []
+    assert world.node.state() == running
+    assert len(node.ledger.all()) == 2
+
+
+@pytest.mark.parametrize('step', ['connect', 'report', 'confirm'])
+def test_an_attach_that_was_never_confirmed_is_given_back(world, step):
+    before = world.node.state()
+    with pytest.raises(Killed):
+        attach(world, world.start(observe=kill_at(step)), 1, 0)
+    node = world.start()
+    intents = node.ledger.all()
+    assert [record.done for record in intents] == [False, False]
+    assert node.reconcile() == list(intents)
+    assert world.node.state() == before
+    assert node.ledger.all() == ()
+
+
+def test_a_pod_whose_netns_is_gone_is_given_back(world):
+    before = world.node.state()
+    node = world.start()
+    sandbox = attach(world, node, 1, 0)
+    world.node.delete_netns(sandbox.netns)
+    assert len(node.reconcile()) == 2
+    assert world.node.state() == before
+    assert node.ledger.all() == ()
+
+
+def test_after_a_reboot_records_are_forgotten_and_no_vf_is_touched(world):
+    attach(world, world.start(), 1, 0)
+    world.node.reboot()
+    after = world.node.state()
+    node = world.start()
+    changes = []
+    world.node.on_change(changes.append)
+    assert len(node.reconcile()) == 2
+    assert changes == []
+    assert world.node.state() == after
+    assert node.ledger.all() == ()
+
+
+def test_a_netns_of_the_same_path_does_not_outlive_a_reboot(world):
+    sandbox = attach(world, world.start(), 1, 0)
+    world.node.reboot()
+    world.node.add_netns(sandbox.netns)
+    assert len(world.start().reconcile()) == 2
+
+
+def test_an_error_in_one_does_not_keep_the_others(world):
+    before = world.node.state()
+    node = world.start()
+    for pod in (1, 2):
+        sandbox = attach(world, node, pod, pod - 1)
+        world.node.delete_netns(sandbox.netns)
+    stuck = world.vf(0, 0).pci
+    world.node.fail('set_vf', errno.EIO, pci=stuck)
+    with pytest.raises(exceptions.KernelError) as raised:
+        node.reconcile()
+    assert raised.value.errno == errno.EIO
+    assert [record.pci for record in node.ledger.all()] == [stuck]
+    assert [record.pci for record in node.reconcile()] == [stuck]
+    assert world.node.state() == before
+
+
+def test_all_errors_are_told(world):
+    node = world.start()
+    sandbox = attach(world, node, 1, 0)
+    world.node.delete_netns(sandbox.netns)
+    for pf, number in ((0, errno.EIO), (1, errno.ENOBUFS)):
+        world.node.fail('set_vf', number, pci=world.vf(pf, 0).pci)
+    with pytest.raises(exceptions.KernelError) as raised:
+        node.reconcile()
+    assert raised.value.errno == errno.EIO
+    (note,) = raised.value.__notes__
+    assert note.startswith('and: ')
+
+
+def test_an_attach_in_progress_is_waited_for_not_given_back(world):
+    """Another process of this node, or another thread."""
+    world.text += 'pf_lock_timeout = 0.1\n'
+    node, other = world.start(), world.start()
+    entered, go_on = threading.Event(), threading.Event()
+
+    def stop_half_way(operation):
+        entered.set()
+        assert go_on.wait(30)
+
+    world.node.on_change(stop_half_way)
+    attaching = threading.Thread(target=attach, args=(world, node, 1, 0))
+    attaching.start()
+    assert entered.wait(30)
+    try:
+        with pytest.raises(exceptions.DeviceBusy, match='another process'):
+            other.reconcile()
+    finally:
+        go_on.set()
+        attaching.join(30)
+    assert other.reconcile() == []
+    assert [record.done for record in node.ledger.all()] == [True, True]
+
+
+def test_gc_keeps_what_the_runtime_knows_and_gives_back_the_rest(world):
+    before = world.node.state()
+    node = world.start()
+    kept = attach(world, node, 1, 0)
+    running = world.node.state()
+    attach(world, node, 2, 1)
+    valid = {(kept.container_id, 'net1'), (kept.container_id, 'net2')}
+    given_back = node.collect_garbage(valid)
+    assert {record.sandbox.pod.name for record in given_back} == {'pod2'}
+    assert {record.key for record in node.ledger.all()} == valid
+    assert world.node.state() == running
+    node.check(kept.container_id)
+    node.collect_garbage(())
+    assert world.node.state() == before
+    assert node.ledger.all() == ()
+
+
+def test_gc_looks_at_each_interface(world):
+    node = world.start()
+    sandbox = attach(world, node, 1, 0)
+    node.collect_garbage([(sandbox.container_id, 'net2')])
+    assert [record.vif.ifname for record in node.ledger.all()] == ['net2']
+    node.check(sandbox.container_id, 'net2')

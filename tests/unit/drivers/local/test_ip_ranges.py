@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Addresses as numbers, and the search for a free one."""
+
+import ipaddress
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kuryr_sriov.drivers.local import ip_ranges
+
+SMALL = st.integers(0, 40)
+DISJOINT = st.lists(SMALL, min_size=2, unique=True).map(
+    lambda cuts: [
+        range(start, stop) for start, stop in itertools.pairwise(sorted(cuts))
+    ][::2]
+)
+
+
+@given(st.ip_addresses(v=4) | st.ip_addresses(v=6))
+def test_number_and_back(ip):
+    again = ip_ranges.address(ip_ranges.number(ip))
+    assert again == ip or again == ip.ipv4_mapped
+
+
+@pytest.mark.parametrize(
+    ('prefix', 'first', 'last'),
+    [
+        ('192.168.2.0/24', '192.168.2.1', '192.168.2.254'),
+        ('192.168.2.0/30', '192.168.2.1', '192.168.2.2'),
+        ('192.168.2.0/31', '192.168.2.0', '192.168.2.1'),
+        ('192.168.2.7/32', '192.168.2.7', '192.168.2.7'),
+        ('2001:db8::/126', '2001:db8::1', '2001:db8::3'),
+        ('2001:db8::/127', '2001:db8::', '2001:db8::1'),
+        ('2001:db8::/128', '2001:db8::', '2001:db8::'),
+    ],
+)
+def test_usable(prefix, first, last):
+    pool = ip_ranges.usable(ipaddress.ip_network(prefix))
+    assert str(ip_ranges.address(pool.start)) == first
+    assert str(ip_ranges.address(pool.stop - 1)) == last
+
+
+@given(DISJOINT, SMALL)
+def test_without(pools, hole):
+    left = ip_ranges.without(pools, hole)
+    assert set().union(*left) == set().union(*pools) - {hole}
+    assert all(left)
+
+
+@given(st.sets(st.integers(0, 60)), DISJOINT)
+def test_first_free_is_the_lowest(used, pools):
+    free = set().union(*pools) - used
+    found = ip_ranges.first_free(sorted(used), pools)
+    assert found == min(free, default=None)
+
+
+def test_first_free_reads_no_further_than_the_gap():
+    used = iter([1, 2, 9, 10])
+    assert ip_ranges.first_free(used, [range(1, 2**100)]) == 3
+    assert list(used) == [10]

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ports of Neutron from and to our values, without a Neutron."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kuryr_sriov import exceptions, model
+from kuryr_sriov.drivers.neutron import lookups, port_body
+
+POD = model.Pod('default', 'nginx', 'uid-1', 'node-1')
+SUBNET = model.Subnet('sub-4', 'net', 'physnet22', '192.168.2.0/24', vlan=None)
+REQUEST = model.NetworkRequest(
+    'default', 'sriov', 'net1', resource='intel.com/a', subnets=(SUBNET,)
+)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def port(**more: Any) -> dict[str, Any]:
+    """A bound port as Neutron's API has it."""
+    return {
+        'id': 'port-1',
+        'name': 'default/nginx/net1',
+        'device_id': 'uid-1',
+        'network_id': 'net',
+        'mac_address': 'FA:16:3E:00:00:01',
+        'fixed_ips': [{'subnet_id': 'sub-4', 'ip_address': '192.168.2.7'}],
+        'binding:host_id': 'node-1',
+        'binding:vif_type': 'hw_veb',
+        'binding:vif_details': {'vlan': '3501'},
+        'status': 'DOWN',
+        'created_at': '2026-01-01T00:00:00Z',
+        **more,
+    }
+
+
+def vif(**more: Any) -> model.Vif:
+    parsed = port_body.parse(port(**more))
+    return port_body.to_vif(parsed, REQUEST, (SUBNET,), lookups.Rates())
+
+
+def test_bound_port_is_a_vif() -> None:
+    assert vif() == model.Vif(
+        id='port-1',
+        ifname='net1',
+        network='default/sriov',
+        resource='intel.com/a',
+        physnet='physnet22',
+        mac='fa:16:3e:00:00:01',
+        addresses=('192.168.2.7/24',),
+        vlan=3501,
+    )
+
+
+@pytest.mark.parametrize(
+    ('more', 'expected'),
+    [
+        ({'port_security_enabled': True}, {'spoofchk': True}),
+        ({'port_security_enabled': False}, {'spoofchk': False}),
+        ({'propagate_uplink_status': True}, {'link_state': 'auto'}),
+        ({'propagate_uplink_status': False}, {'link_state': 'enable'}),
+        ({'admin_state_up': False}, {'link_state': 'disable'}),
+        ({'binding:profile': {'trusted': 'true'}}, {'trust': True}),
+        ({'binding:profile': {'trusted': False}}, {'trust': None}),
+        ({'trusted': True}, {'trust': True}),
+        ({'status': 'ACTIVE'}, {'active': True}),
+        ({'binding:vif_details': {'vlan': '0'}}, {'vlan': 0}),
+    ],
+)
+def test_what_the_vf_is_set_to(
+    more: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    found = dataclasses.asdict(vif(**more))
+
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_unknown_vlan_is_refused() -> None:
+    with pytest.raises(exceptions.ProviderRefused, match='role "service"'):
+        vif(**{'binding:vif_details': None})
+
+
+def test_vlan_of_the_network_where_the_binding_does_not_tell() -> None:
+    known = dataclasses.replace(SUBNET, vlan=7)
+    asked = dataclasses.replace(REQUEST, subnets=(known,))
+    parsed = port_body.parse(port(**{'binding:vif_details': {}}))
+
+    found = port_body.to_vif(parsed, asked, (known,), lookups.Rates())
+
+    assert found.vlan == 7
+
+
+def test_to_create_says_only_what_is_configured() -> None:
+    body = port_body.to_create(
+        POD, REQUEST, port_body.Defaults(cluster='blue')
+    )
+
+    assert body == {
+        'name': 'default/nginx/net1',
+        'description': "kuryr-sriov port of cluster 'blue'",
+        'network_id': 'net',
+        'fixed_ips': [{'subnet_id': 'sub-4'}],
+        'device_id': 'uid-1',
+        'device_owner': 'compute:kuryr:sriov',
+        'binding:host_id': 'node-1',
+        'binding:vnic_type': 'direct',
+        'admin_state_up': True,
+        'tags': ['kuryr-sriov-cluster=blue'],
+    }
+
+
+def test_no_port_security_is_no_security_group() -> None:
+    defaults = port_body.Defaults(port_security=False, security_groups=('sg',))
+
+    body = port_body.to_create(POD, REQUEST, defaults)
+
+    assert body['port_security_enabled'] is False
+    assert body['security_groups'] == []
+
+
+def test_dual_stack_with_one_address_asked_for() -> None:
+    six = dataclasses.replace(SUBNET, id='sub-6', cidr='fd00::/64')
+    asked = dataclasses.replace(
+        REQUEST, subnets=(SUBNET, six), ips=('fd00::7/64',)
+    )
+
+    body = port_body.to_create(POD, asked, port_body.Defaults())
+
+    assert body['fixed_ips'] == [
+        {'subnet_id': 'sub-6', 'ip_address': 'fd00::7'},
+        {'subnet_id': 'sub-4'},
+    ]
+
+
+name = st.text('abcdefghijklmnopqrstuvwxyz0123456789-', min_size=1)
+
+
+@given(name.map(lambda s: s[:63]), name, name.map(lambda s: s[:15]))
+def test_name_holds_the_interface(
+    namespace: str, pod: str, ifname: str
+) -> None:
+    long = dataclasses.replace(POD, namespace=namespace, name=pod * 30)
+
+    text = port_body.port_name(long, ifname)
+
+    assert len(text) <= 255
+    assert port_body.parse(port(name=text)).ifname == ifname
+
+
+@pytest.mark.parametrize(
+    'more',
+    [
+        {'binding:host_id': 'node-2'},
+        {'binding:vif_type': 'binding_failed'},
+        {'network_id': 'another'},
+        {'fixed_ips': []},
+    ],
+)
+def test_port_that_does_not_fit(more: dict[str, Any]) -> None:
+    assert port_body.parse(port()).fits(POD, REQUEST)
+    assert not port_body.parse(port(**more)).fits(POD, REQUEST)
+
+
+def test_orphans() -> None:
+    def one(
+        id: str, uid: str, pci: str = '', age: int = 100
+    ) -> port_body.Port:
+        made = port_body.parse(port(id=id, device_id=uid))
+        created = NOW - timedelta(seconds=age)
+        return dataclasses.replace(made, pci_slot=pci, created=created)
+
+    listed = [
+        one('used', 'alive', '0000:02:00.1'),
+        one('double', 'alive'),
+        one('young double', 'alive', age=5),
+        one('unused', 'alive too'),
+        one('gone', 'dead', '0000:02:00.2'),
+        one('young', 'dead', age=5),
+        dataclasses.replace(one('undated', 'dead'), created=None),
+    ]
+
+    found = port_body.orphans(
+        listed, ['alive', 'alive too'], NOW - timedelta(seconds=60)
+    )
+
+    assert [each.id for each in found] == ['double', 'gone']

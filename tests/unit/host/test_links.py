@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Interfaces of the running kernel: veth pairs in network namespaces."""
+
+import errno
+import os
+import threading
+from concurrent import futures
+
+import pytest
+
+from kuryr_sriov import exceptions, model
+from kuryr_sriov.host import links as links_module
+from kuryr_sriov.host import netns
+from kuryr_sriov.host.links import Netlink
+from kuryr_sriov.host.pci_binding import Sysfs
+
+MAC = '02:00:00:00:00:07'
+
+
+@pytest.fixture
+def links():
+    return Netlink()
+
+
+@pytest.fixture
+def veth(netnses):
+    """A veth pair: netns and index of one end, netns of the other."""
+    return netnses.veth('va', 'vb')
+
+
+def addressed(links, veth, *addresses):
+    here, index, _ = veth
+    links.set(index, here, up=True)
+    for address in addresses:
+        links.add_address(index, address, here)
+
+
+def test_all_in_one_request(links, veth, netnses):
+    here, index, _ = veth
+    there = netnses()
+    links.set(
+        index,
+        here,
+        to=there,
+        name='net1',
+        mac=MAC,
+        mtu=1400,
+        alias='ens6v0',
+        up=True,
+    )
+    assert links.requests == {'set': 1}
+    link = model.Link(index, 'net1', MAC, 1400, up=True, alias='ens6v0')
+    assert links.get(index, there) == link
+
+
+def test_what_is_not_given_stays(links, veth):
+    here, index, _ = veth
+    before = links.get(index, here)
+    links.set(index, here, mtu=1400)
+    links.set(index, here, alias='x')
+    links.set(index, here, up=True)
+    assert links.get(index, here) == model.Link(
+        index, before.name, before.mac, 1400, up=True, alias='x'
+    )
+    links.set(index, here, alias='', up=False)
+    assert links.get(index, here) == model.Link(
+        index, before.name, before.mac, 1400
+    )
+
+
+def test_a_taken_name_is_evaded_by_the_new_one(links, netnses):
+    here, index, there = netnses.veth('net1', 'other')
+    taken = netnses.index(there, 'other')
+    links.set(taken, there, name='net1')
+    links.set(index, here, to=there, name='free')
+    names = {links.get(i, there).name for i in netnses.indices(there)}
+    assert {'net1', 'free'} <= names
+
+
+def test_a_name_that_is_taken_leaves_it_where_it_is(links, netnses):
+    here, index, there = netnses.veth('net1', 'other')
+    taken = netnses.index(there, 'other')
+    links.set(taken, there, name='net1')
+    with pytest.raises(exceptions.KernelError) as caught:
+        links.set(index, here, to=there)
+    assert caught.value.errno == errno.EEXIST
+    assert links.get(index, here).name == 'net1'
+
+
+def test_the_index_may_change_on_the_way(links, netnses):
+    here, index, there = netnses.veth('va', 'vb')
+    assert netnses.index(there, 'vb') == index  # both are the first there
+    links.set(index, here, to=there, name='net1')
+    assert links.get(index, there).name == 'vb'
+    assert netnses.index(there, 'net1') != index
+
+
+def test_the_kernels_own_words_are_told(links, veth):
+    here, index, _ = veth
+    with pytest.raises(exceptions.KernelError) as caught:
+        links.set(index, here, mtu=100_000)
+    assert caught.value.errno == errno.EINVAL
+    assert f'set of interface {index} in {here}' in str(caught.value)
+    assert 'mtu greater than device maximum' in str(caught.value)
+
+
+def test_an_interface_that_is_gone(links, netnses):
+    here = netnses()
+    for ask in (links.get, links.set):
+        with pytest.raises(exceptions.KernelError, match='is gone') as caught:
+            ask(99, here)
+        assert caught.value.errno == errno.ENODEV
+
+
+def test_a_netns_that_is_gone(links, netnses):
+    here = netnses()
+    assert links.alive(here)
+    netnses.delete(here)
+    assert not links.alive(here)
+    for ask in (
+        lambda: links.find('0000:02:10.0', here),
+        lambda: links.set(1, to=here),
+    ):
+        with pytest.raises(exceptions.KernelError) as caught:
+            ask()
+        assert caught.value.errno == errno.ENOENT
+
+
+def test_addresses_of_both_versions_are_usable_at_once(links, veth):
+    addresses = ['192.0.2.7/24', '2001:db8::7/64']
+    addressed(links, veth, *addresses)
+    here, index, _ = veth
+    assert links.addresses(index, here) == addresses
+    with netns.open_socket(here, 10, 2) as opened:
+        opened.bind(('2001:db8::7', 0))  # not while it is tentative
+
+
+def test_addresses_of_others_are_not_the_interfaces(links, veth, netnses):
+    here, index, _ = veth
+    netnses.up(here, 'lo')
+    assert links.addresses(index, here) == []
+
+
+@pytest.mark.parametrize('address', ['192.0.2.7/32', '192.0.2.7/31'])
+def test_an_address_without_a_broadcast_address(links, veth, address):
+    addressed(links, veth, address)
+    here, index, _ = veth
+    assert links.addresses(index, here) == [address]
+
+
+def test_an_address_twice(links, veth):
+    addressed(links, veth, '192.0.2.7/24')
+    here, index, _ = veth
+    with pytest.raises(exceptions.KernelError) as caught:
+        links.add_address(index, '192.0.2.7/24', here)
+    assert caught.value.errno == errno.EEXIST
+
+
+def test_routes_of_both_versions_but_no_on_link_prefixes(links, veth):
+    addressed(links, veth, '192.0.2.7/24', '2001:db8::7/64')
+    here, index, _ = veth
+    routes = [
+        model.Route('0.0.0.0/0', '192.0.2.1'),
+        model.Route('198.51.100.0/24'),
+        model.Route('203.0.113.0/24', '192.0.2.9'),
+        model.Route('2001:db8:1::/48', '2001:db8::9'),
+        model.Route('::/0', '2001:db8::1'),
+    ]
+    for route in routes:
+        links.add_route(index, route, here)
+    assert set(links.routes(index, here)) == set(routes)
+    assert links.routes(1, here) == []
+
+
+def test_a_gateway_out_of_reach(links, veth):
+    addressed(links, veth, '192.0.2.7/24')
+    here, index, _ = veth
+    with pytest.raises(exceptions.KernelError, match='in no subnet') as caught:
+        links.add_route(index, model.Route('0.0.0.0/0', '10.9.9.1'), here)
+    assert caught.value.errno == errno.ENETUNREACH
+
+
+def test_what_is_moved_loses_its_addresses(links, veth, netnses):
+    addressed(links, veth, '192.0.2.7/24', '2001:db8::7/64')
+    here, index, _ = veth
+    there = netnses()
+    links.set(index, here, to=there, name='net1')
+    links.set(index, there, to=here, name='va')
+    assert links.addresses(index, here) == []
+    assert not links.get(index, here).up
+
+
+def test_the_peer_is_told_whose_the_addresses_are(links, veth, netnses):
+    here, index, there = veth
+    netnses.up(there, 'vb')
+    links.set(index, here, mac=MAC)
+    addressed(links, veth, '192.0.2.7/24', '2001:db8::7/64')
+    mac = bytes.fromhex(MAC.replace(':', ''))
+    with netnses.listen(there, 'vb') as peer:
+        links.announce(index, '192.0.2.7/24', here)
+        arp = peer(lambda frame: frame[12:14] == b'\x08\x06')
+        assert arp[:12] == b'\xff' * 6 + mac
+        assert arp[22:28] == mac
+        assert arp[28:32] == arp[38:42] == bytes((192, 0, 2, 7))
+        links.announce(index, '2001:db8::7/64', here)
+        advert = peer(
+            lambda frame: frame[12:14] == b'\x86\xdd' and frame[54] == 136
+        )
+        assert advert[:12] == bytes.fromhex('333300000001') + mac
+        assert advert[-6:] == mac
+
+
+def test_a_link_without_carrier_is_waited_for(links, veth, monkeypatch):
+    monkeypatch.setattr(links_module, 'CARRIER_TIMEOUT', 0.05)
+    addressed(links, veth, '192.0.2.7/24')
+    here, index, _ = veth
+    with pytest.raises(exceptions.DeviceBusy, match='carrier'):
+        links.announce(index, '192.0.2.7/24', here)
+
+
+def test_a_neighbour_learns_the_address_from_it(links, veth, netnses):
+    here, index, there = veth
+    netnses.up(there, 'vb')
+    links.set(index, here, mac=MAC)
+    addressed(links, veth, '2001:db8::7/64')
+    netnses.ip(
+        '-n',
+        netnses.name(there),
+        'neigh',
+        'add',
+        '2001:db8::7',
+        'lladdr',
+        '02:00:00:00:00:99',
+        'nud',
+        'reachable',
+        'dev',
+        'vb',
+    )
+    links.announce(index, '2001:db8::7/64', here)
+    known = netnses.ip('-n', netnses.name(there), 'neigh', 'show')
+    assert f'2001:db8::7 dev vb lladdr {MAC}' in known
+
+
+def test_an_alternative_name_is_removed(links, netnses):
+    here, _, _ = netnses.veth('ka0', 'vb')
+    index = netnses.take_home(here, 'ka0')
+    netnses.ip('link', 'property', 'add', 'dev', 'ka0', 'altname', 'ka1')
+    with pytest.raises(exceptions.KernelError) as caught:
+        links.set(index, name='ka1')
+    assert caught.value.errno == errno.EEXIST
+    assert links.remove_altname(index, 'ka1')
+    assert not links.remove_altname(index, 'ka1')
+    assert not links.remove_altname(index, 'ka0')
+    with pytest.raises(exceptions.KernelError) as caught:
+        links.remove_altname(99_999, 'ka1')
+    assert caught.value.errno == errno.ENODEV
+
+
+def test_a_pf_without_vfs_has_none(links, veth):
+    with pytest.raises(exceptions.KernelError, match='has no VF 0') as caught:
+        links.vf(1, 0)
+    assert caught.value.errno == errno.ENODEV
+
+
+def test_a_pf_that_cannot_have_vfs_refuses_settings(links, netnses):
+    with pytest.raises(exceptions.KernelError) as caught:
+        links.set_vf(1, 0, model.VfSettings(spoofchk=True))
+    assert caught.value.errno == errno.EOPNOTSUPP
+    assert 'set_vf of interface 1 vf 0' in str(caught.value)
+
+
+def test_a_pci_functions_interface_is_found(links):
+    found = [f for f in Sysfs().functions() if f.ifname]
+    if not found:
+        pytest.skip('THIS MACHINE HAS NO PCI NETWORK INTERFACE')
+    link = links.find(found[0].pci, '')
+    assert link is not None
+    assert (link.index, link.name) == (found[0].ifindex, found[0].ifname)
+    assert link.pci == found[0].pci
+
+
+def test_nothing_is_left_open_and_every_request_is_counted(links, veth):
+    """Defect 15: netlink sockets never closed."""
+    here, index, _ = veth
+    links.get(index, here)
+    before = os.listdir('/proc/self/fd'), threading.active_count()
+
+    def work(_):
+        links.get(index, here)
+        links.find('0000:02:10.0', here)
+        with pytest.raises(exceptions.KernelError):
+            links.get(99, here)
+
+    with futures.ThreadPoolExecutor(16) as pool:
+        list(pool.map(work, range(64)))
+    after = os.listdir('/proc/self/fd'), threading.active_count()
+    assert after == before
+    assert links.requests == {'get': 129, 'find': 64}
