@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.metadata
 import logging
 import os
 import sys
@@ -37,14 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     :param argv: without the program's name; None for the process's own.
     :return: the exit status.
     """
-    args = _parser().parse_args(argv)
+    args = _build_parser().parse_args(argv)
     if args.debug:
         logging.basicConfig(level=logging.DEBUG)
     try:
         status: int = args.run(args)
         sys.stdout.flush()
     except exceptions.KuryrSriovError as error:
-        for line in _lines(error):
+        for line in _error_lines(error):
             print(f'kuryr-sriov: {line}', file=sys.stderr)
         return 1
     except BrokenPipeError:
@@ -56,16 +57,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _lines(error: BaseException) -> Iterator[str]:
+def _error_lines(error: BaseException) -> Iterator[str]:
     yield from str(error).splitlines()
     for note in getattr(error, '__notes__', ()):
         yield from note.splitlines()
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='kuryr-sriov',
         description='SR-IOV virtual functions for Kubernetes pods.',
+    )
+    parser.add_argument(
+        '--version',
+        action='version',
+        version=f'%(prog)s {importlib.metadata.version("kuryr-sriov")}',
     )
     commands = parser.add_subparsers(
         title='commands',

@@ -25,7 +25,7 @@ NOBODY = model.Pod('', '', '')
 ALLOCATABLE = "kubectl get node NODE -o jsonpath='{.status.allocatable}'"
 
 
-def answers(subject: Subject) -> Iterator[Result]:
+def check_kubelet(subject: Subject) -> Iterator[Result]:
     """The kubelet says which devices it gave to whom."""
     sriov = subject.conf.sriov
     if sriov.enable_pod_resource_service:
@@ -51,7 +51,7 @@ def answers(subject: Subject) -> Iterator[Result]:
         yield ok(f'{file.path} can be read')
 
 
-def resources(subject: Subject) -> Iterator[Result]:
+def check_resources(subject: Subject) -> Iterator[Result]:
     """What is configured is offered, and what is offered is configured."""
     sriov = subject.conf.sriov
     prefix = sriov.device_plugin_resource_prefix

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import importlib.metadata
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from kuryr_sriov import exceptions, plugins
 from kuryr_sriov.binding.base import BindingDriver
@@ -15,12 +18,12 @@ from kuryr_sriov.cmd.check.findings import (
     skipped,
     warning,
 )
-from kuryr_sriov.config import loading
+from kuryr_sriov.config import loading, misspellings, options
 from kuryr_sriov.drivers.base import PodSubnetsDriver, PodVIFDriver
 from kuryr_sriov.handlers.hooks import NodeStep
 
 
-def files(subject: Subject) -> Iterator[Result]:
+def check_files(subject: Subject) -> Iterator[Result]:
     """The files can be read and parsed."""
     if subject.error:
         yield from map(failed, subject.error.problems)
@@ -33,8 +36,12 @@ def files(subject: Subject) -> Iterator[Result]:
         )
 
 
-def options(subject: Subject) -> Iterator[Result]:
-    """The values of ``[sriov]`` make sense, alone and together."""
+def check_options(subject: Subject) -> Iterator[Result]:
+    """The values of ``[sriov]`` make sense; all that is set is read."""
+    for sentence in misspellings.find_misspellings(
+        subject.conf, _known_options()
+    ):
+        yield warning(sentence)
     try:
         loading.validate_config(subject.conf, plugins.installed())
     except exceptions.ConfigurationError as error:
@@ -43,7 +50,7 @@ def options(subject: Subject) -> Iterator[Result]:
     yield ok('valid, and fit each other')
 
 
-def drivers(subject: Subject) -> Iterator[Result]:
+def check_drivers(subject: Subject) -> Iterator[Result]:
     """Each configured driver loads, and so do the options it brings."""
     sriov = subject.conf.sriov
     bindings = sorted(set(sriov.resource_driver_mappings.values()))
@@ -65,7 +72,7 @@ def drivers(subject: Subject) -> Iterator[Result]:
                 yield ok(f'{_kind(group)} {name}')
 
 
-def provider(subject: Subject) -> Iterator[Result]:
+def check_provider(subject: Subject) -> Iterator[Result]:
     """The VIF driver has what it needs of its provider."""
     name = subject.conf.sriov.vif_driver
     try:
@@ -83,6 +90,33 @@ def provider(subject: Subject) -> Iterator[Result]:
         yield from map(failed, problems)
         if not problems:
             yield ok(f'vif driver {name} finds nothing wrong')
+
+
+def _known_options() -> dict[str, frozenset[str]]:
+    """Names of the options that something reads, by section.
+
+    Those of the daemons are among them. Where a plugin does not load, for
+    want of an extra, its section is not known, and nothing is said of it.
+    """
+    known = {options.GROUP: _names_of(options.OPTIONS)}
+    distribution = importlib.metadata.distribution('kuryr-sriov')
+    for entry in distribution.entry_points.select(group='oslo.config.opts'):
+        with contextlib.suppress(exceptions.PluginError, ImportError):
+            for section, listed in entry.load()():
+                known[section] = _names_of(listed)
+    return known
+
+
+def _names_of(listed: Iterable[Any]) -> frozenset[str]:
+    return frozenset(
+        name
+        for option in listed
+        for name in (
+            option.dest,
+            option.name,
+            *(old.name for old in option.deprecated_opts if old.name),
+        )
+    )
 
 
 def _kind(group: str) -> str:

@@ -35,12 +35,14 @@ class Result:
 
     :param remedy: what to do, in words; empty if ``message`` says it.
     :param commands: that do it, to be typed by root.
+    :param unmet: the checks because of which this one was skipped.
     """
 
     status: Status
     message: str
     remedy: str = ''
     commands: tuple[str, ...] = ()
+    unmet: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,9 @@ def failed(message: str, remedy: str = '', *commands: str) -> Result:
     return Result('failed', message, remedy, commands)
 
 
-def skipped(message: str) -> Result:
+def skipped(message: str, *unmet: str) -> Result:
     """It cannot be told."""
-    return Result('skipped', message)
+    return Result('skipped', message, unmet=unmet)
 
 
 def check_in_order(
@@ -102,7 +104,7 @@ def _results(
 ) -> Iterator[Result]:
     missing = [name for name in check.needs if name in unmet]
     if missing:
-        yield skipped(f'because of {" and ".join(missing)}')
+        yield skipped(f'because of {" and ".join(missing)}', *missing)
         return
     try:
         yield from check.examine(subject)

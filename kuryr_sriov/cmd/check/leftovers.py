@@ -24,7 +24,7 @@ RESTORE = (
 )
 
 
-def writable(subject: Subject) -> Iterator[Result]:
+def check_state_dir(subject: Subject) -> Iterator[Result]:
     """``state_dir`` can be written, or made."""
     state = pathlib.Path(subject.conf.sriov.state_dir)
     folder = state
@@ -47,13 +47,13 @@ def writable(subject: Subject) -> Iterator[Result]:
         yield ok(f'{state} is not there yet, and can be made')
 
 
-def readable(subject: Subject) -> Iterator[Result]:
+def check_ledger(subject: Subject) -> Iterator[Result]:
     """All records can be read."""
     found = ledger_reader.read(subject.conf.sriov.state_dir)
     yield ok(f'attachments on record: {len(found)}')
 
 
-def leftovers(subject: Subject) -> Iterator[Result]:
+def check_leftovers(subject: Subject) -> Iterator[Result]:
     """No record has outlived its pod."""
     try:
         boot_id = subject.host.boot_id()

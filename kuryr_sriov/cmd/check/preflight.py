@@ -25,20 +25,23 @@ from kuryr_sriov.cmd.check.findings import (
     Finding,
     Subject,
     check_in_order,
+    skipped,
 )
 
 CHECKS = (
-    Check('kuryr.conf', configuration.files),
-    Check('options', configuration.options, needs=('kuryr.conf',)),
-    Check('drivers', configuration.drivers, needs=('options',)),
-    Check('provider', configuration.provider, needs=('options',)),
-    Check('VFs', vfs.vfs),
-    Check('userspace', vfs.userspace, needs=('options',)),
-    Check('kubelet', allocatable.answers, needs=('options',)),
-    Check('resources', allocatable.resources, needs=('options', 'kubelet')),
-    Check('state_dir', leftovers.writable, needs=('options',)),
-    Check('ledger', leftovers.readable, needs=('options',)),
-    Check('leftovers', leftovers.leftovers, needs=('ledger',)),
+    Check('kuryr.conf', configuration.check_files),
+    Check('options', configuration.check_options, needs=('kuryr.conf',)),
+    Check('drivers', configuration.check_drivers, needs=('options',)),
+    Check('provider', configuration.check_provider, needs=('options',)),
+    Check('VFs', vfs.check_vfs),
+    Check('userspace', vfs.check_userspace, needs=('options',)),
+    Check('kubelet', allocatable.check_kubelet, needs=('options',)),
+    Check(
+        'resources', allocatable.check_resources, needs=('options', 'kubelet')
+    ),
+    Check('state_dir', leftovers.check_state_dir, needs=('options',)),
+    Check('ledger', leftovers.check_ledger, needs=('options',)),
+    Check('leftovers', leftovers.check_leftovers, needs=('ledger',)),
 )
 
 INDENT = ' ' * 20
@@ -60,11 +63,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(output.to_json(as_json(findings)))
     else:
-        print(*lines(findings), sep='\n')
-    return 0 if ready(findings) else 1
+        print(*report_lines(findings), sep='\n')
+    return 0 if is_ready(findings) else 1
 
 
-def ready(findings: Iterable[Finding]) -> bool:
+def is_ready(findings: Iterable[Finding]) -> bool:
     """Whether nothing failed."""
     return all(finding.result.status != 'failed' for finding in findings)
 
@@ -72,7 +75,7 @@ def ready(findings: Iterable[Finding]) -> bool:
 def as_json(findings: Sequence[Finding]) -> dict[str, object]:
     """``ready`` and ``results``: ``check``, then ``preflight.Result``."""
     return {
-        'ready': ready(findings),
+        'ready': is_ready(findings),
         'results': [
             {'check': finding.check, **codec.to_builtins(finding.result)}
             for finding in findings
@@ -80,8 +83,9 @@ def as_json(findings: Sequence[Finding]) -> dict[str, object]:
     }
 
 
-def lines(findings: Sequence[Finding]) -> Iterator[str]:
-    """A line or more for each finding, and how many there are."""
+def report_lines(findings: Sequence[Finding]) -> Iterator[str]:
+    """A line or more for each finding, and the verdict."""
+    findings = _merge_skipped(findings)
     following = [f.result.remedy for f in findings[1:]] + ['']
     for finding, remedy in zip(findings, following, strict=True):
         result = finding.result
@@ -98,6 +102,23 @@ def lines(findings: Sequence[Finding]) -> Iterator[str]:
     numbers = ', '.join(
         f'{status}: {counts[status]}' for status in STATUSES if counts[status]
     )
-    verdict = 'is ready' if ready(findings) else 'is not ready'
+    verdict = 'is ready' if is_ready(findings) else 'is not ready'
     yield ''
     yield f'This node {verdict} ({numbers}).'
+
+
+def _merge_skipped(findings: Iterable[Finding]) -> list[Finding]:
+    """All that was skipped because another check failed, in one finding."""
+    findings = list(findings)
+    waiting = [f.check for f in findings if f.result.unmet]
+    if len(waiting) < 2:
+        return findings
+    causes = {name: '' for f in findings for name in f.result.unmet}
+    roots = ' and '.join(name for name in causes if name not in waiting)
+    return [
+        *(f for f in findings if not f.result.unmet),
+        Finding(
+            f'{len(waiting)} checks',
+            skipped(f'{", ".join(waiting)}: because of {roots}'),
+        ),
+    ]

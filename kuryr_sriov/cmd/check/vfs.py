@@ -21,7 +21,7 @@ NOIOMMU = (
 )
 
 
-def vfs(subject: Subject) -> Iterator[Result]:
+def check_vfs(subject: Subject) -> Iterator[Result]:
     """PFs have VFs."""
     pci = subject.host.pci
     functions = pci.functions()
@@ -34,7 +34,7 @@ def vfs(subject: Subject) -> Iterator[Result]:
         number, total = counts[pf.pci]
         what = f'PF {pf.pci} ({pf.ifname or "no netdev"})'
         if number:
-            yield _linked(subject, pf, f'{what}, VFs: {number} of {total}')
+            yield _check_link(subject, pf, f'{what}, VFs: {number} of {total}')
         else:
             status = warning if any_vfs else failed
             yield status(
@@ -45,7 +45,7 @@ def vfs(subject: Subject) -> Iterator[Result]:
             )
 
 
-def _linked(subject: Subject, pf: model.PciDevice, what: str) -> Result:
+def _check_link(subject: Subject, pf: model.PciDevice, what: str) -> Result:
     """VFs reach nobody while their PF has no link."""
     carrier = subject.host.pci.carrier(pf)
     if carrier is None and pf.ifname:
@@ -77,7 +77,7 @@ def _without_pfs(functions: list[model.PciDevice]) -> Result:
     )
 
 
-def userspace(subject: Subject) -> Iterator[Result]:
+def check_userspace(subject: Subject) -> Iterator[Result]:
     """The kernel drivers for userspace are there, and VFIO can work."""
     wanted = set(subject.conf.sriov.resource_driver_mappings.values())
     wanted &= set(USERSPACE)
@@ -94,10 +94,10 @@ def userspace(subject: Subject) -> Iterator[Result]:
                 f'echo {driver} > /etc/modules-load.d/{driver}.conf',
             )
     if 'vfio-pci' in wanted:
-        yield _iommu(subject)
+        yield _check_iommu(subject)
 
 
-def _iommu(subject: Subject) -> Result:
+def _check_iommu(subject: Subject) -> Result:
     pci = subject.host.pci
     if any(f.iommu_group and not f.noiommu for f in pci.functions()):
         return ok('the IOMMU is on')

@@ -21,7 +21,11 @@ from kuryr_sriov.drivers.local import (
     subnets_file,
 )
 from kuryr_sriov.drivers.local.holders import Allocations
-from kuryr_sriov.exceptions import DeviceBusy, ProviderRefused
+from kuryr_sriov.exceptions import (
+    ConfigurationError,
+    DeviceBusy,
+    ProviderRefused,
+)
 
 
 class LocalVIFDriver(base.PodVIFDriver):
@@ -68,6 +72,15 @@ class LocalVIFDriver(base.PodVIFDriver):
         )
         with self._database.transaction():
             pass  # a file that cannot be used is a mistake found at start
+
+    @classmethod
+    def preflight(cls, conf: Any) -> Sequence[str]:
+        """The mistakes in the file of subnets, its absence among them."""
+        try:
+            subnets_file.read(conf.subnets_file)
+        except ConfigurationError as error:
+            return error.problems
+        return ()
 
     def describe_subnet(self, subnet_id: str) -> model.Subnet:
         """What the file says of a subnet.

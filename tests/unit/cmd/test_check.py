@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.cmd.check import configuration, preflight
 from kuryr_sriov.cmd.check import findings as checks
+from kuryr_sriov.cmd.demo import howto_files
 from kuryr_sriov.cmd.main import main
 from kuryr_sriov.config import loading
 from kuryr_sriov.drivers.local import LocalVIFDriver
@@ -41,6 +43,9 @@ class Machine:
         self.kubelet = Kubelet(folder)
         self.kubelet.plug(P22, self.node.vfs(PF))
         self.kubelet.plug(P23, self.node.vfs(OTHER_PF))
+        self.subnets = folder / 'subnets.yaml'
+        example = howto_files.default_folder() / 'subnets.yaml'
+        shutil.copy(example, self.subnets)
         self.sriov = {
             **SRIOV,
             'kubelet_root_dir': folder,
@@ -50,7 +55,8 @@ class Machine:
     def conf(self):
         file = self.folder / 'kuryr.conf'
         options = [f'{name} = {value}' for name, value in self.sriov.items()]
-        file.write_text('\n'.join(['[sriov]', *options, '']))
+        local = ['[sriov_local]', f'subnets_file = {self.subnets}', '']
+        file.write_text('\n'.join(['[sriov]', *options, *local]))
         return loading.load_config(files=[str(file)])
 
     def findings(self, **subject):
@@ -94,8 +100,8 @@ def test_a_good_node_is_ready(machine):
     machine.attach()
     findings = machine.findings()
     assert statuses(findings) == {(c.name, 'ok') for c in preflight.CHECKS}
-    assert preflight.ready(findings)
-    lines = list(preflight.lines(findings))
+    assert preflight.is_ready(findings)
+    lines = list(preflight.report_lines(findings))
     assert lines[0] == f'ok      kuryr.conf  {machine.folder}/kuryr.conf'
     assert lines[1:14] == [
         'ok      options     valid, and fit each other',
@@ -179,11 +185,66 @@ def test_a_provider_that_cannot_be_asked_here_is_a_warning(
 def test_a_vif_driver_that_does_not_load_cannot_be_asked(machine):
     machine.sriov['vif_driver'] = 'nutron'
     subject = checks.Subject(machine.node.host, machine.conf())
-    results = list(configuration.provider(subject))
+    results = list(configuration.check_provider(subject))
     assert [r.status for r in results] == ['skipped']
 
 
+def test_a_local_driver_without_its_subnets_fails(machine):
+    machine.subnets.unlink()
+    result = machine.result('provider')
+    assert result.status == 'failed'
+    assert str(machine.subnets) in result.message
+
+
 # kuryr.conf
+
+
+@pytest.mark.parametrize(
+    ('text', 'warnings'),
+    [
+        (
+            '[sriov]\nresource_driver_mapping = physnet22:netdevice\n',
+            [
+                'nothing reads [sriov] resource_driver_mapping; did you mean '
+                'resource_driver_mappings?'
+            ],
+        ),
+        (
+            '[sriov]\nfrobnicate = yes\n',
+            ['nothing reads [sriov] frobnicate; remove it.'],
+        ),
+        ('[Sriov]\nvif_driver = local\n', ['write [sriov] in place of']),
+        (
+            '[sriov_locl]\nsubnets_file = /etc/subnets.yaml\n',
+            ['nothing reads section [sriov_locl]; did you mean'],
+        ),
+        (
+            '[neutron]\nauth_urll = http://keystone\nproxy = none\n',
+            ['[neutron] auth_urll; did you mean auth_url?'],
+        ),
+        (
+            '[kubernetes]\napi_root = https://api\n[cni_daemon]\nx = 1\n'
+            '[neutron_defaults]\npod_security_groups = a\n',
+            [],
+        ),
+    ],
+    ids=['option', 'nonsense', 'case', 'section', 'shared', 'others'],
+)
+def test_what_nothing_reads_is_told_with_what_was_meant(
+    machine, tmp_path, text, warnings
+):
+    file = tmp_path / 'mistyped.conf'
+    file.write_text(text)
+    conf = loading.load_config(files=[str(file)])
+    told = [
+        f.result.message
+        for f in machine.findings(conf=conf)
+        if (f.check, f.result.status) == ('options', 'warning')
+    ]
+    assert len(told) == len(warnings)
+    for message, words in zip(told, warnings, strict=True):
+        assert str(file) in message
+        assert words in message
 
 
 def test_a_file_that_cannot_be_read_skips_what_needs_it(machine):
@@ -202,7 +263,7 @@ def test_a_file_that_cannot_be_read_skips_what_needs_it(machine):
         ('ledger', 'skipped'),
         ('leftovers', 'skipped'),
     }
-    assert not preflight.ready(findings)
+    assert not preflight.is_ready(findings)
 
 
 def test_each_wrong_option_is_a_line_of_its_own(machine):
@@ -212,7 +273,9 @@ def test_each_wrong_option_is_a_line_of_its_own(machine):
     assert (one.status, two.status) == ('failed', 'failed')
     assert 'nutron' in one.message
     assert 'kubelet_timeout' in two.message
-    assert machine.result('kubelet') == checks.skipped('because of options')
+    assert machine.result('kubelet') == checks.skipped(
+        'because of options', 'options'
+    )
     assert {r.status for r in machine.results('VFs')} == {'ok'}
 
 
@@ -367,7 +430,9 @@ def test_kernel_drivers_need_neither(machine):
 def test_a_kubelet_that_does_not_answer_fails(machine, tmp_path):
     machine.sriov['kubelet_root_dir'] = tmp_path / 'elsewhere'
     assert machine.result('kubelet').status == 'failed'
-    assert machine.result('resources') == checks.skipped('because of kubelet')
+    assert machine.result('resources') == checks.skipped(
+        'because of kubelet', 'kubelet'
+    )
 
 
 def test_an_old_kubelet_is_a_warning(machine):
@@ -538,7 +603,20 @@ def test_json_has_each_finding(machine, capsys):
         'message': f'{P22} (driver vfio-pci), devices: 2',
         'remedy': '',
         'commands': [],
+        'unmet': [],
     }
+
+
+def test_what_another_failure_skips_is_one_line(machine):
+    error = exceptions.ConfigurationError(['cannot be parsed'])
+    findings = machine.findings(conf=None, error=error)
+    text = '\n'.join(preflight.report_lines(findings))
+    assert text.count('skipped') == 2  # the line, and the count of them
+    (line,) = re.findall(r'^skipped.*(?:\n .*)*', text, re.MULTILINE)
+    assert ' '.join(line.split()) == (
+        'skipped 9 checks options, drivers, provider, userspace, kubelet, '
+        'resources, state_dir, ledger, leftovers: because of kuryr.conf'
+    )
 
 
 def test_a_remedy_that_lines_share_is_said_once(machine):
@@ -546,7 +624,7 @@ def test_a_remedy_that_lines_share_is_said_once(machine):
         checks.Finding('ledger', checks.warning(text, 'Restart it.'))
         for text in ('One.', 'Two.')
     ]
-    assert list(preflight.lines(findings)) == [
+    assert list(preflight.report_lines(findings)) == [
         'warning ledger      One.',
         'warning ledger      Two.',
         '                    -> Restart it.',
@@ -557,7 +635,7 @@ def test_a_remedy_that_lines_share_is_said_once(machine):
 
 def test_commands_stand_alone_to_be_copied(machine):
     machine.node.recreate_vfs(OTHER_PF, 0)
-    lines = list(preflight.lines(machine.findings()))
+    lines = list(preflight.report_lines(machine.findings()))
     path = f'/sys/bus/pci/devices/{OTHER_PF}/sriov_numvfs'
     assert f'{" " * 23}# echo 7 > {path}' in lines
 
@@ -566,5 +644,5 @@ def test_lines_fit_80_columns_unless_a_word_does_not(machine, tmp_path):
     machine.node = SimulatedNode(
         tmp_path / 'vm', [Vf('0000:09:00.0', 'eth4')], iommu='off'
     )
-    lines = preflight.lines(machine.findings())
+    lines = preflight.report_lines(machine.findings())
     assert all(len(line) <= 80 for line in lines if '/' not in line)

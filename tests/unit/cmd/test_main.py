@@ -2,6 +2,7 @@
 """How ``kuryr-sriov`` begins and ends."""
 
 import importlib
+import importlib.metadata
 import logging
 import os
 import subprocess
@@ -41,6 +42,15 @@ def test_the_commands_are_listed(capsys):
     shown = ' '.join(capsys.readouterr().out.split())
     for name, (_module, text) in COMMANDS.items():
         assert f'{name} {text}' in shown
+
+
+def test_it_tells_its_version(capsys):
+    with pytest.raises(SystemExit) as raised:
+        main(['--version'])
+    assert raised.value.code == 0
+    name, version = capsys.readouterr().out.split()
+    assert name == 'kuryr-sriov'
+    assert version == importlib.metadata.version('kuryr-sriov')
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names in kuryr.conf that nothing reads, and what was probably meant.
+
+oslo.config ignores what it does not know, since one file has the sections of
+several programs. A mistyped option then has its default, silently.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from oslo_config import cfg
+
+from kuryr_sriov.config.options import GROUP
+
+SIMILAR = 0.8
+"""How alike names are (``difflib`` ratio) before one is taken for the other.
+
+``sriov`` and ``Sriov`` are, ``sriov_local`` and ``local`` are not.
+"""
+
+
+def find_misspellings(
+    conf: cfg.ConfigOpts, known: Mapping[str, Collection[str]]
+) -> Iterator[str]:
+    """A sentence for each section or option that nothing reads.
+
+    Sections of other programs are left alone, unless their name looks like
+    one of ours; so are, in a section shared with others, options that look
+    like none of ours.
+
+    :param conf: from ``load_config``; its files are read once more.
+    :param known: names of the options, by section.
+    """
+    for path in conf.config_file or ():
+        sections: dict[str, dict[str, Any]] = {}
+        cfg.ConfigParser(path, sections).parse()
+        for section, options in sections.items():
+            if section in known:
+                yield from _misspelt_options(
+                    path, section, options, known[section]
+                )
+            elif likely := _most_similar(section, known):
+                yield from _misspelt_section(path, section, likely)
+
+
+def _misspelt_section(path: str, section: str, likely: str) -> Iterator[str]:
+    if section.lower() == likely:
+        # oslo.config reads it all the same (_normalize_group_name); what
+        # else reads the file may not.
+        yield f'{path}: write [{likely}] in place of [{section}].'
+    else:
+        yield (
+            f'{path}: nothing reads section [{section}]; did you mean '
+            f'[{likely}]?'
+        )
+
+
+def _misspelt_options(
+    path: str, section: str, options: Collection[str], known: Collection[str]
+) -> Iterator[str]:
+    ours = section.startswith(GROUP)
+    for option in options:
+        if option in known:
+            continue
+        likely = _most_similar(option, known)
+        question = f'; did you mean {likely}?' if likely else '; remove it.'
+        if ours or likely:
+            yield f'{path}: nothing reads [{section}] {option}{question}'
+
+
+def _most_similar(name: str, known: Collection[str]) -> str:
+    """The known name that was probably meant; empty for none."""
+    found = difflib.get_close_matches(name.lower(), known, 1, SIMILAR)
+    return found[0] if found else ''
