@@ -18,7 +18,7 @@ help:  ## this list
 
 $(READY): setup.cfg requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[node,controller,test]'
+	$(BIN)/pip install --quiet --editable '.[node,controller,daemon,test]'
 	@touch $@
 
 demo: $(READY)  ## the how-to's pod gets its two VFs, on a simulated node
@@ -74,7 +74,7 @@ docs: $(READY)  ## the documentation, in doc/build/html
 	$(BIN)/sphinx-build -W -q -b html doc/source doc/build/html
 
 sample: $(READY)  ## the sample kuryr.conf, from the options
-	$(BIN)/oslo-config-generator --namespace kuryr_sriov --wrap-width 79 \
+	$(BIN)/oslo-config-generator --namespace kuryr_sriov --namespace kuryr_sriov_daemon --wrap-width 79 \
 	    --output-file etc/kuryr-sriov.conf.sample
 
 clean:  ## remove what the targets made here

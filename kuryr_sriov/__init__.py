@@ -11,6 +11,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kuryr_sriov.clients.kubernetes.objects import Kubernetes
+    from kuryr_sriov.clients.kubernetes.portobject import (
+        Condition,
+        PortObject,
+        ReportedAttachment,
+    )
+    from kuryr_sriov.clients.kubernetes.records import (
+        create_event,
+        patch_event,
+        read_lease,
+        write_lease,
+    )
+    from kuryr_sriov.clients.kubernetes.session import KubernetesSession
+    from kuryr_sriov.clients.kubernetes.watch import Change, ObjectCache
     from kuryr_sriov.config.loading import load_config
     from kuryr_sriov.controller import Controller
     from kuryr_sriov.exceptions import (
@@ -30,6 +44,8 @@ if TYPE_CHECKING:
         ProviderExhausted,
         ProviderRefused,
         ProviderUnavailable,
+        ResourceConflict,
+        ResourceExpired,
         TransientError,
         UnsupportedSetting,
     )
@@ -52,10 +68,14 @@ if TYPE_CHECKING:
         Vif,
     )
     from kuryr_sriov.node import Node
+    from kuryr_sriov.npwg.requests import entries_of, pod_of, wants_networks
+    from kuryr_sriov.npwg.status import network_status
 
 __all__ = [
     'Attached',
     'Attachment',
+    'Change',
+    'Condition',
     'ConfigurationError',
     'Controller',
     'Device',
@@ -66,6 +86,8 @@ __all__ = [
     'InvalidAnnotation',
     'KernelError',
     'KubeletUnavailable',
+    'Kubernetes',
+    'KubernetesSession',
     'KuryrSriovError',
     'LedgerBusy',
     'LedgerError',
@@ -74,14 +96,19 @@ __all__ = [
     'NetworkRequest',
     'Node',
     'NotAllocated',
+    'ObjectCache',
     'OwnedVif',
     'PciDevice',
     'PermanentError',
     'PluginError',
     'Pod',
+    'PortObject',
     'ProviderExhausted',
     'ProviderRefused',
     'ProviderUnavailable',
+    'ReportedAttachment',
+    'ResourceConflict',
+    'ResourceExpired',
     'Route',
     'Sandbox',
     'Subnet',
@@ -90,13 +117,36 @@ __all__ = [
     'VfSettings',
     'VfState',
     'Vif',
+    'create_event',
+    'entries_of',
     'load_config',
+    'network_status',
+    'patch_event',
+    'pod_of',
+    'read_lease',
+    'wants_networks',
+    'write_lease',
 ]
 
 _HOMES = {
+    'Change': 'clients.kubernetes.watch',
+    'Condition': 'clients.kubernetes.portobject',
     'Controller': 'controller',
+    'Kubernetes': 'clients.kubernetes.objects',
+    'KubernetesSession': 'clients.kubernetes.session',
     'Node': 'node',
+    'ObjectCache': 'clients.kubernetes.watch',
+    'PortObject': 'clients.kubernetes.portobject',
+    'ReportedAttachment': 'clients.kubernetes.portobject',
+    'create_event': 'clients.kubernetes.records',
+    'entries_of': 'npwg.requests',
     'load_config': 'config.loading',
+    'network_status': 'npwg.status',
+    'patch_event': 'clients.kubernetes.records',
+    'pod_of': 'npwg.requests',
+    'read_lease': 'clients.kubernetes.records',
+    'wants_networks': 'npwg.requests',
+    'write_lease': 'clients.kubernetes.records',
 }
 """Modules of what costs something to import."""
 

@@ -9,7 +9,9 @@
     │   ├── KubeletUnavailable    no answer from the kubelet
     │   ├── ProviderUnavailable   no answer from the network provider
     │   ├── ProviderExhausted     no address, MAC or quota is free now
-    │   └── LedgerBusy            another process holds the ledger
+    │   ├── LedgerBusy            another process holds the ledger
+    │   ├── ResourceConflict      another client changed the object first
+    │   └── ResourceExpired       the API server's past is gone: list again
     └── PermanentError            somebody has to change something first
         ├── ConfigurationError    kuryr.conf; ``problems`` lists all mistakes
         ├── PluginError           a driver is missing, broken or outdated
@@ -67,6 +69,14 @@ class ProviderExhausted(TransientError):
 
 class LedgerBusy(TransientError):
     """Another process holds the ledger."""
+
+
+class ResourceConflict(TransientError):
+    """Another client changed, or made, the Kubernetes object first."""
+
+
+class ResourceExpired(TransientError):
+    """The API server no longer has the past that was asked for (410)."""
 
 
 class PermanentError(KuryrSriovError):

@@ -20,17 +20,18 @@ from typing import Any
 
 from kuryr_sriov import (
     Controller,
+    Kubernetes,
+    KubernetesSession,
     KuryrSriovError,
     Node,
     Pod,
     Sandbox,
     TransientError,
     Vif,
+    load_config,
+    network_status,
+    pod_of,
 )
-from kuryr_sriov.clients.kubernetes import Kubernetes
-from kuryr_sriov.config import loading
-from kuryr_sriov.npwg.requests import pod_of
-from kuryr_sriov.npwg.status import network_status
 
 LOG = logging.getLogger('daemon')
 
@@ -282,8 +283,8 @@ def main() -> None:
     parser.add_argument('--config-file', default='/etc/kuryr/kuryr.conf')
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
-    conf = loading.load_config(files=[args.config_file])
-    Daemon(conf, Kubernetes().get_nad).run(sys.stdin)
+    conf = load_config(files=[args.config_file])
+    Daemon(conf, Kubernetes(KubernetesSession()).get_nad).run(sys.stdin)
 
 
 if __name__ == '__main__':

@@ -32,6 +32,7 @@ __all__ = [
     'pod_of',
     'request_of',
     'requested_devices',
+    'wants_networks',
 ]
 
 KURYR_CONFIG = 'openstack.org/kuryr-config'
@@ -67,6 +68,11 @@ def entries_of(body: Mapping[str, Any]) -> tuple[Selection, ...]:
     """
     value = _annotations(body).get(NETWORKS, '')
     return parse_networks(value, body['metadata']['namespace'])
+
+
+def wants_networks(body: Mapping[str, Any]) -> bool:
+    """Whether a pod names networks; it costs no parsing."""
+    return bool(_annotations(body).get(NETWORKS, '').strip())
 
 
 def request_of(

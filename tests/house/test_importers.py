@@ -13,11 +13,12 @@ IMPORTERS = {
     'google': {'allocations/podresources_messages.py'},
     'grpc': {'allocations/podresources.py', 'testing/simulation/kubelet.py'},
     'keystoneauth1': {'clients/neutron.py'},
-    'kubernetes': {'clients/kubernetes.py'},
+    'kubernetes': {'clients/kubernetes/credentials.py'},
     'msgspec': {'codec.py'},
     'openstack': {'clients/neutron.py'},
     'pyroute2': {'host/links.py'},
     'stevedore': {'plugins.py'},
+    'urllib3': {'clients/kubernetes/session.py'},
 }
 
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kubelab.cluster import PLACES, PORTS, Cluster
+from kubelab.cluster import PORTS, ApiError, Cluster, place
 from values import VIF
 
 from kuryr_sriov import model
-from kuryr_sriov.clients.kubernetes import Kubernetes
+from kuryr_sriov.clients.kubernetes.objects import Kubernetes
+from kuryr_sriov.clients.kubernetes.session import KubernetesSession
 
 Connect = Callable[[str], Kubernetes]
 
@@ -27,34 +28,44 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def clean(cluster: Cluster) -> Iterator[None]:
     """Namespaced objects end with the test that made them."""
     yield
-    kinds = 'Deployment', 'NetworkAttachmentDefinition', 'Pod'
-    for place in (PORTS, *(PLACES[kind] for kind in kinds)):
-        for item in cluster.call('GET', place)['items']:
+    kinds = 'Deployment', 'NetworkAttachmentDefinition', 'Pod', 'Event'
+    for item in cluster.call('GET', PORTS)['items']:
+        path = f'{PORTS}/{item["metadata"]["name"]}'
+        free = {'metadata': {'finalizers': None}}
+        merge = 'application/merge-patch+json'
+        cluster.call('PATCH', path, free, Content_Type=merge)
+        with contextlib.suppress(ApiError):  # it was being deleted
+            cluster.call('DELETE', path)
+    for path in (place(kind) for kind in kinds):
+        for item in cluster.call('GET', path)['items']:
             name = item['metadata']['name']
-            now = f'{place}/{name}?gracePeriodSeconds=0'
-            cluster.call('DELETE', now)
+            cluster.call('DELETE', f'{path}/{name}?gracePeriodSeconds=0')
 
 
 @pytest.fixture
 def connect(cluster: Cluster) -> Iterator[Connect]:
-    """Makes this project's client, with the kubeconfig of a user."""
+    """Makes this project's client, with the credentials of a token."""
     with contextlib.ExitStack() as stack:
 
-        def connect(user: str) -> Kubernetes:
-            client = Kubernetes(kubeconfig=str(cluster.kubeconfig(user)))
-            return stack.enter_context(contextlib.closing(client))
+        def connect(token: str) -> Kubernetes:
+            session = KubernetesSession(
+                kubeconfig=str(cluster.kubeconfig(token))
+            )
+            stack.enter_context(contextlib.closing(session))
+            return Kubernetes(session)
 
         yield connect
 
 
 @pytest.fixture
 def controller(connect: Connect) -> Kubernetes:
-    return connect('kuryr-sriov-controller')
+    return connect('controller')
 
 
 @pytest.fixture
-def node(connect: Connect) -> Kubernetes:
-    return connect('kuryr-sriov-node')
+def node(cluster: Cluster, connect: Connect) -> Kubernetes:
+    """The daemon of node1."""
+    return connect(cluster.node_token('node1'))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from kubelab.cluster import PLACES, ApiError, Cluster
 
 from kuryr_sriov import Controller, Node, exceptions, model
-from kuryr_sriov.clients.kubernetes import Kubernetes
+from kuryr_sriov.clients.kubernetes.objects import Kubernetes
 from kuryr_sriov.cmd.demo import howto_files
 from kuryr_sriov.npwg.status import NETWORK_STATUS, network_status
 from kuryr_sriov.testing.simulation.kubelet import Kubelet

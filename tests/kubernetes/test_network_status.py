@@ -7,7 +7,7 @@ import pytest
 from kubelab.cluster import PLACES, Cluster
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.clients.kubernetes import Kubernetes
+from kuryr_sriov.clients.kubernetes.objects import Kubernetes
 from kuryr_sriov.npwg.status import NETWORK_STATUS
 
 WEB = f'{PLACES["Pod"]}/web'

@@ -2,6 +2,7 @@
 """VIFs on their way from the controller to the node."""
 
 import dataclasses
+import threading
 
 import pytest
 from kubelab.cluster import (
@@ -15,7 +16,13 @@ from kubelab.cluster import (
 from servers import wait_for
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.clients.kubernetes import Kubernetes
+from kuryr_sriov.clients.kubernetes.objects import Kubernetes
+from kuryr_sriov.clients.kubernetes.portobject import (
+    Condition,
+    PortObject,
+    ReportedAttachment,
+)
+from kuryr_sriov.clients.kubernetes.watch import Change
 
 TABLE = 'application/json;as=Table;v=v1;g=meta.k8s.io'
 
@@ -60,8 +67,100 @@ def test_what_kubectl_get_shows(
     controller.publish(pod, [vif])
     table = cluster.call('GET', PORTS, Accept=TABLE)
     columns = [each['name'] for each in table['columnDefinitions']]
-    assert columns == ['Name', 'Pod', 'Node', 'Interfaces']
-    assert table['rows'][0]['cells'] == [pod.uid, 'web', 'node1', 'net1']
+    assert columns == [
+        *('Name', 'Pod', 'Node', 'Interfaces'),
+        *('Requested', 'Attached', 'Active', 'Age'),
+        *('Addresses', 'VFs', 'Reasons', 'Messages'),
+    ]
+    cells = dict(zip(columns, table['rows'][0]['cells'], strict=True))
+    assert cells['Pod'] == 'web'
+    assert cells['Node'] == 'node1'
+    assert cells['Interfaces'] == 'net1'
+    assert cells['Attached'] is None
+
+
+LOCATION = model.Location('node1', '0000:02:10.0', '8086:10ca', 'physnet22')
+ATTACHED = Condition('True', 'Attached', 'all', '2026-01-01T00:00:00Z')
+
+
+def test_the_story_of_a_port_is_in_its_columns(
+    controller: Kubernetes,
+    node: Kubernetes,
+    cluster: Cluster,
+    pod: model.Pod,
+    vif: model.Vif,
+) -> None:
+    """Each side writes its own conditions, and keeps the other's."""
+    done = Condition('True', 'Done', '', '2026-01-01T00:00:00Z')
+    controller.publish(pod, [vif])
+    controller.record(pod, {'Requested': done}, {})
+    node.report(pod, [ReportedAttachment('net1', vif.id, LOCATION)], ATTACHED)
+    port = controller.record(
+        pod, {'Requested': done, 'Active': done}, {vif.id: '0000:02:10.0'}
+    )
+    assert set(port.conditions) == {'Requested', 'Attached', 'Active'}
+    assert port.activated == {vif.id: '0000:02:10.0'}
+    assert port.attachments[0].location == LOCATION
+    table = cluster.call('GET', PORTS, Accept=TABLE)
+    columns = [each['name'] for each in table['columnDefinitions']]
+    cells = dict(zip(columns, table['rows'][0]['cells'], strict=True))
+    assert [cells[kind] for kind in ('Requested', 'Attached', 'Active')] == [
+        'True'
+    ] * 3
+    assert cells['VFs'] == '0000:02:10.0'
+    cleared = node.report(pod, [], ATTACHED)
+    assert cleared.attachments == ()
+    assert set(cleared.conditions) == {'Requested', 'Attached', 'Active'}
+
+
+def test_an_object_stays_until_its_finalizer_goes(
+    controller: Kubernetes, cluster: Cluster, pod: model.Pod, vif: model.Vif
+) -> None:
+    port = controller.delete_port_object(controller.publish(pod, [vif]))
+    assert port is not None
+    assert port.deleting
+    assert port.vifs == (vif,)
+    controller.remove_finalizer(port)
+    assert cluster.call('GET', PORTS)['items'] == []
+    assert controller.delete_port_object(port) is None
+
+
+def test_a_finalizer_does_not_go_by_an_old_look_at_it(
+    controller: Kubernetes,
+    node: Kubernetes,
+    pod: model.Pod,
+    vif: model.Vif,
+) -> None:
+    port = controller.publish(pod, [vif])
+    node.report(pod, [], ATTACHED)
+    with pytest.raises(exceptions.ResourceConflict):
+        controller.remove_finalizer(port)
+
+
+def test_a_node_watches_its_own_objects(
+    controller: Kubernetes,
+    node: Kubernetes,
+    pod: model.Pod,
+    make_pod,
+    vif: model.Vif,
+) -> None:
+    made = make_pod('other')
+    uid = made['metadata']['uid']
+    other = model.Pod('default', 'other', uid, 'node2')
+    seen: list[Change[PortObject]] = []
+    cache = node.watch_port_objects(seen.append, node='node1')
+    thread = threading.Thread(target=cache.run)
+    thread.start()
+    try:
+        assert cache.wait_complete(30)
+        controller.publish(other, [vif])
+        controller.publish(pod, [vif])
+        wait_for(lambda: cache.get(pod.uid), 30, 'the port object')
+    finally:
+        cache.stop()
+        thread.join()
+    assert list(cache.all()) == [pod.uid]
+    assert [change.key for change in seen] == [pod.uid]
 
 
 def test_a_field_of_a_newer_controller_is_kept(
@@ -72,11 +171,11 @@ def test_a_field_of_a_newer_controller_is_kept(
     vif: model.Vif,
 ) -> None:
     controller.publish(pod, [vif])
-    place = f'{PORTS}/{pod.uid}'
-    port = cluster.call('GET', place)
+    path = f'{PORTS}/{pod.uid}'
+    port = cluster.call('GET', path)
     port['spec']['vifs'][0]['newer'] = 1
-    cluster.call('PUT', place, port)
-    assert cluster.call('GET', place)['spec']['vifs'][0]['newer'] == 1
+    cluster.call('PUT', path, port)
+    assert cluster.call('GET', path)['spec']['vifs'][0]['newer'] == 1
     assert node.vifs_of(pod) == (vif,)
 
 
@@ -105,7 +204,7 @@ def test_without_its_definition_the_file_is_named(
         return False
 
     wait_for(gone, 30, 'the definition to be gone')
-    with pytest.raises(exceptions.PermanentError, match=r'apply etc/.*crd'):
+    with pytest.raises(exceptions.PermanentError, match=r'apply deploy/.*crd'):
         controller.publish(pod, [vif])
     cluster.apply(OBJECTS / 'crd.yaml')
     cluster.wait_served(PORTS)

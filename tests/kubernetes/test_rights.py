@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may do what: the roles of etc/kubernetes are enough, and no more."""
+"""Who may do what: the roles of deploy/base are enough, and no more."""
 
 import pytest
 from kubelab.cluster import PORTS, ApiError, Cluster
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.clients.kubernetes import Kubernetes
+from kuryr_sriov.clients.kubernetes.objects import Kubernetes
 
 PORT = {
     'apiVersion': 'openstack.org/v1',
@@ -16,32 +16,47 @@ PORT = {
 
 
 def may(
-    cluster: Cluster, user: str, verb: str, resource: str, sub: str = ''
+    cluster: Cluster,
+    user: str,
+    verb: str,
+    resource: str,
+    sub: str = '',
+    namespace: str = 'default',
+    name: str = '',
 ) -> bool:
     """What the API server itself says of the user."""
-    group, _, name = resource.rpartition('/')
+    group, _, plural = resource.rpartition('/')
     asked = {
-        'namespace': 'default',
+        'namespace': namespace,
         'verb': verb,
         'group': group,
-        'resource': name,
+        'resource': plural,
         'subresource': sub,
+        'name': name,
     }
-    place = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews'
+    path = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews'
     body = {
         'apiVersion': 'authorization.k8s.io/v1',
         'kind': 'SelfSubjectAccessReview',
         'spec': {'resourceAttributes': asked},
     }
-    return bool(cluster.call('POST', place, body, user)['status']['allowed'])
+    return bool(cluster.call('POST', path, body, user)['status']['allowed'])
 
 
 PORTS_OF = 'openstack.org/kuryrsriovports'
 NADS_OF = 'k8s.cni.cncf.io/network-attachment-definitions'
+EVENTS_OF = 'events.k8s.io/events'
+LEASES_OF = 'coordination.k8s.io/leases'
+READ = 'get', 'list', 'watch'
 EVERYTHING = {
-    (verb, resource)
-    for verb in ('get', 'list', 'watch', 'create', 'update', 'patch', 'delete')
-    for resource in (PORTS_OF, NADS_OF, 'pods', 'secrets', 'nodes')
+    (verb, *resource.split(':'))
+    for verb in (*READ, 'create', 'update', 'patch', 'delete')
+    for resource in (
+        *(PORTS_OF, f'{PORTS_OF}:status', NADS_OF, 'pods', 'pods:status'),
+        *('secrets', 'nodes', 'namespaces', EVENTS_OF, LEASES_OF),
+        *('apps/daemonsets', 'configmaps', 'pods:exec', 'pods:eviction'),
+        'rbac.authorization.k8s.io/clusterroles',
+    )
 }
 
 
@@ -49,23 +64,49 @@ EVERYTHING = {
     ('user', 'rights'),
     [
         (
-            'kuryr-sriov-controller',
+            'controller',
             {
-                *(('get', 'pods'), ('list', 'pods'), ('watch', 'pods')),
-                ('get', NADS_OF),
-                *(('create', PORTS_OF), ('patch', PORTS_OF)),
+                *((verb, 'pods') for verb in READ),
+                *((verb, NADS_OF) for verb in READ),
+                *((verb, PORTS_OF) for verb in READ),
+                *((verb, PORTS_OF) for verb in ('create', 'patch', 'delete')),
+                ('patch', PORTS_OF, 'status'),
+                *((verb, EVENTS_OF) for verb in ('create', 'patch')),
             },
         ),
-        ('kuryr-sriov-node', {('get', PORTS_OF)}),
+        (
+            'node',
+            {
+                *((verb, 'pods') for verb in ('list', 'watch')),
+                *((verb, PORTS_OF) for verb in READ),
+                ('patch', PORTS_OF, 'status'),
+                ('patch', 'pods', 'status'),
+                *((verb, EVENTS_OF) for verb in ('create', 'patch')),
+            },
+        ),
     ],
 )
 def test_the_roles_allow_what_is_needed_and_no_more(
-    cluster: Cluster, user: str, rights: set[tuple[str, str]]
+    cluster: Cluster, user: str, rights: set[tuple[str, ...]]
 ) -> None:
     allowed = {each for each in EVERYTHING if may(cluster, user, *each)}
     assert allowed == rights
-    of_status = may(cluster, user, 'patch', 'pods', 'status')
-    assert of_status == (user == 'kuryr-sriov-node')
+
+
+def test_only_the_controller_may_hold_its_lease(cluster: Cluster) -> None:
+    for user, allowed in (('controller', True), ('node', False)):
+        for verb in ('get', 'update'):
+            assert allowed is may(
+                cluster,
+                user,
+                verb,
+                LEASES_OF,
+                namespace='kuryr-sriov',
+                name='kuryr-sriov-controller',
+            )
+    assert not may(
+        cluster, 'controller', 'update', LEASES_OF, namespace='kuryr-sriov'
+    )
 
 
 def test_a_pods_author_cannot_write_what_root_acts_on(
@@ -87,7 +128,7 @@ def test_the_node_cannot_publish(
     with pytest.raises(exceptions.PermanentError) as caught:
         node.publish(pod, [vif])
     assert 'cannot patch resource "kuryrsriovports"' in str(caught.value)
-    assert str(caught.value).endswith('roles of etc/kubernetes/rbac.yaml')
+    assert str(caught.value).endswith('roles of deploy/base/rbac.yaml')
 
 
 def test_credentials_that_are_no_more(

@@ -18,7 +18,8 @@ from values import VIF
 
 from kuryr_sriov import codec, model
 from kuryr_sriov.binding.base import BindingDriver, Host, Links, Pci
-from kuryr_sriov.clients.kubernetes import Kubernetes
+from kuryr_sriov.clients.kubernetes.objects import Kubernetes
+from kuryr_sriov.clients.kubernetes.session import KubernetesSession
 from kuryr_sriov.drivers import local
 from kuryr_sriov.drivers.base import PodSubnetsDriver, PodVIFDriver
 from kuryr_sriov.drivers.local import database
@@ -142,11 +143,11 @@ def schema(path):
     return ''.join(f'{statement};\n' for statement in statements)
 
 
-class Recorder(Kubernetes):
+class Recorder(KubernetesSession):
     """Keeps what would have been sent."""
 
-    def _call(self, method, path, body=None, media_type='', *, missing):
-        self.sent = {'path': f'{method} {path}', 'body': body}
+    def call(self, method, path, body=None, *args, query=None, missing=None):
+        self.sent = {'path': f'{method} {path}', 'query': query, 'body': body}
         return body
 
 
@@ -197,7 +198,7 @@ def test_attachment():
 
 def test_port():
     recorder = Recorder()
-    recorder.publish(POD, [VIF])
+    Kubernetes(recorder).publish(POD, [VIF], 'digest')
     assert pretty(recorder.sent) == pinned('port-1.json'), OTHERS
 
 
@@ -279,9 +280,9 @@ def test_a_local_database_of_schema_1(local_conf):
 
 def test_vifs_of_a_port(monkeypatch):
     port = json.loads(pinned('port-1.json'))['body']
-    client = Kubernetes()
-    monkeypatch.setattr(client, '_call', lambda *args, **kwargs: port)
-    assert client.vifs_of(POD) == (VIF,)
+    session = KubernetesSession()
+    monkeypatch.setattr(session, 'call', lambda *args, **kwargs: port)
+    assert Kubernetes(session).vifs_of(POD) == (VIF,)
 
 
 # What a later release writes and reads.

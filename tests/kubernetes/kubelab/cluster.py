@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -19,44 +21,72 @@ from servers import LOOPBACK, ReservedPort, Running, Server, wait_for
 from .install import ensure_installed
 
 REPOSITORY = pathlib.Path(__file__).parents[3]
-OBJECTS = REPOSITORY / 'etc' / 'kubernetes'
+OBJECTS = REPOSITORY / 'deploy' / 'base'
+
+OURS = 'kuryr-sriov'
+"""Namespace of the two daemons."""
 
 USERS = {
-    'admin': ('system:masters',),
-    'kuryr-sriov-controller': (),
-    'kuryr-sriov-node': (),
-    'author': (),
+    'admin': ('admin', 'system:masters'),
+    'controller': (f'system:serviceaccount:{OURS}:kuryr-sriov-controller',),
+    'node': (f'system:serviceaccount:{OURS}:kuryr-sriov-node',),
+    'author': ('author',),
 }
-"""Users and their groups; a user's token is its name.
+"""Names of users, and their groups, by token.
 
-The two of this project get the cluster roles of their names, ``author`` all
-rights that Kubernetes gives to the administrator of a namespace.
+The roles of ``deploy/base/rbac.yaml`` are bound to the two of this project.
+The token ``node`` says of which account it is and not of which node;
+``Cluster.node_token`` makes those that the kubelet would.
 """
 
-ROLES = {
-    'kuryr-sriov-controller': ('kuryr-sriov-controller',),
-    'kuryr-sriov-node': ('kuryr-sriov-node',),
-    # of which Kubernetes' controllers, which do not run here, make "admin"
-    'author': tuple(
-        f'system:aggregate-to-{role}' for role in ('admin', 'edit', 'view')
+# of which Kubernetes' controllers, which do not run here, make "admin"
+AUTHOR_ROLES = tuple(
+    f'system:aggregate-to-{role}' for role in ('admin', 'edit', 'view')
+)
+
+_ADMISSION = '/apis/admissionregistration.k8s.io/v1'
+_RBAC = '/apis/rbac.authorization.k8s.io/v1'
+KINDS = {
+    'ClusterRole': (_RBAC, 'clusterroles'),
+    'ClusterRoleBinding': (_RBAC, 'clusterrolebindings'),
+    'CustomResourceDefinition': (
+        '/apis/apiextensions.k8s.io/v1',
+        'customresourcedefinitions',
     ),
+    'Namespace': ('/api/v1', 'namespaces'),
+    'ValidatingAdmissionPolicy': (
+        _ADMISSION,
+        'validatingadmissionpolicies',
+    ),
+    'ValidatingAdmissionPolicyBinding': (
+        _ADMISSION,
+        'validatingadmissionpolicybindings',
+    ),
+}
+NAMESPACED = {
+    'Deployment': ('/apis/apps/v1', 'deployments'),
+    'Event': ('/apis/events.k8s.io/v1', 'events'),
+    'Lease': ('/apis/coordination.k8s.io/v1', 'leases'),
+    'NetworkAttachmentDefinition': (
+        '/apis/k8s.cni.cncf.io/v1',
+        'network-attachment-definitions',
+    ),
+    'Pod': ('/api/v1', 'pods'),
+    'Role': (_RBAC, 'roles'),
+    'RoleBinding': (_RBAC, 'rolebindings'),
+    'ServiceAccount': ('/api/v1', 'serviceaccounts'),
 }
 
-PLACES = {
-    'ClusterRole': '/apis/rbac.authorization.k8s.io/v1/clusterroles',
-    'ClusterRoleBinding': (
-        '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings'
-    ),
-    'CustomResourceDefinition': (
-        '/apis/apiextensions.k8s.io/v1/customresourcedefinitions'
-    ),
-    'Deployment': '/apis/apps/v1/namespaces/default/deployments',
-    'NetworkAttachmentDefinition': (
-        '/apis/k8s.cni.cncf.io/v1/namespaces/default/'
-        'network-attachment-definitions'
-    ),
-    'Pod': '/api/v1/namespaces/default/pods',
-}
+
+def place(kind: str, namespace: str = 'default') -> str:
+    """Path of the list of all objects of a kind, in a namespace if in one."""
+    if kind in KINDS:
+        return '/'.join(KINDS[kind])
+    prefix, plural = NAMESPACED[kind]
+    return f'{prefix}/namespaces/{namespace}/{plural}'
+
+
+PLACES = {kind: place(kind) for kind in (*KINDS, *NAMESPACED)}
 
 PORTS = '/apis/openstack.org/v1/namespaces/default/kuryrsriovports'
 PORTS_CRD = 'kuryrsriovports.openstack.org'
@@ -126,8 +156,8 @@ class Cluster(Running):
     def start(self) -> None:
         (self.folder / 'tokens.csv').write_text(
             ''.join(
-                f'{user},{user},{user},"{",".join(groups)}"\n'
-                for user, groups in USERS.items()
+                f'{token},{user},{user},"{",".join(groups)}"\n'
+                for token, (user, *groups) in USERS.items()
             )
         )
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -140,12 +170,17 @@ class Cluster(Running):
         )
         self.etcd.start()
         self.api.start()
-        self.apply(OBJECTS / 'crd.yaml')
-        self.apply(OBJECTS / 'rbac.yaml')
-        self.apply(pathlib.Path(__file__).with_name('nad-crd.yaml'))
-        for user, roles in ROLES.items():
-            for role in roles:
-                self._bind(user, role)
+        self.create(
+            {
+                'apiVersion': 'v1',
+                'kind': 'Namespace',
+                'metadata': {'name': OURS},
+            }
+        )
+        for name in ('crd', 'nad-crd', 'rbac', 'policy'):
+            self.apply(OBJECTS / f'{name}.yaml')
+        for role in AUTHOR_ROLES:
+            self._bind('author', role)
         self._wait_ready()
 
     def restart(self) -> None:
@@ -182,17 +217,52 @@ class Cluster(Running):
         for port in self._ports:
             port.release()
 
-    def kubeconfig(self, user: str) -> pathlib.Path:
-        """A file with the user's credentials."""
-        path = self.folder / f'{user}.kubeconfig'
+    def node_token(self, node: str) -> str:
+        """A token of the node daemon's pod there, as its kubelet asks for."""
+        name = f'kuryr-sriov-node-{node}'
+        with contextlib.suppress(ApiError):
+            self.create(
+                {
+                    'apiVersion': 'v1',
+                    'kind': 'Pod',
+                    'metadata': {'name': name, 'namespace': OURS},
+                    'spec': {
+                        'nodeName': node,
+                        'serviceAccountName': 'kuryr-sriov-node',
+                        'containers': [{'name': 'c', 'image': 'kuryr-sriov'}],
+                    },
+                }
+            )
+        pod = self.call('GET', f'{place("Pod", OURS)}/{name}')
+        bound = {
+            'apiVersion': 'v1',
+            'kind': 'Pod',
+            'name': name,
+            'uid': pod['metadata']['uid'],
+        }
+        answer = self.call(
+            'POST',
+            f'{place("ServiceAccount", OURS)}/kuryr-sriov-node/token',
+            {
+                'apiVersion': 'authentication.k8s.io/v1',
+                'kind': 'TokenRequest',
+                'spec': {'boundObjectRef': bound},
+            },
+        )
+        return str(answer['status']['token'])
+
+    def kubeconfig(self, token: str) -> pathlib.Path:
+        """A file with the credentials of a user, by token."""
+        digest = hashlib.sha256(token.encode()).hexdigest()[:8]
+        path = self.folder / f'{digest}.kubeconfig'
         cluster = {
             'server': self.url,
             'certificate-authority': str(self.ca),
         }
-        context = {'cluster': 'here', 'user': user}
+        context = {'cluster': 'here', 'user': 'we'}
         content = {
             'clusters': [{'name': 'here', 'cluster': cluster}],
-            'users': [{'name': user, 'user': {'token': user}}],
+            'users': [{'name': 'we', 'user': {'token': token}}],
             'contexts': [{'name': 'here', 'context': context}],
             'current-context': 'here',
         }
@@ -209,6 +279,7 @@ class Cluster(Running):
     ) -> Any:
         """The object that the API server answers.
 
+        :param user: a token.
         :raises ApiError: it says no.
         """
         request = urllib.request.Request(
@@ -233,24 +304,25 @@ class Cluster(Running):
 
     def create(self, thing: Any, user: str = 'admin') -> Any:
         """Make an object; a field that is not known is an error."""
-        place = PLACES[thing['kind']] + '?fieldValidation=Strict'
-        return self.call('POST', place, thing, user)
+        namespace = thing['metadata'].get('namespace', 'default')
+        path = f'{place(thing["kind"], namespace)}?fieldValidation=Strict'
+        return self.call('POST', path, thing, user)
 
     def apply(self, file: pathlib.Path) -> list[Any]:
         """Make all objects of a file."""
         things = yaml.safe_load_all(file.read_text())
         return [self.create(thing) for thing in things]
 
-    def wait_served(self, place: str) -> None:
+    def wait_served(self, path: str) -> None:
         """Return once a kind of objects can be listed."""
 
         def served() -> bool:
             try:
-                self.call('GET', place)
+                self.call('GET', path)
             except ApiError as error:
                 if error.code not in (404, 429):  # not there, not ready
                     raise
                 return False
             return True
 
-        wait_for(served, 30, place)
+        wait_for(served, 30, path)

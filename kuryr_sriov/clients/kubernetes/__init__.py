@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Kubernetes API: sessions, watches, and the objects that we need."""

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What we ask of the Kubernetes API, in words of ours.
+
+A pod's VIFs travel from the controller to the node in a port object: a
+pod's annotations can be edited by its author, this only by whom RBAC lets.
+
+Writes are patches, of what is ours alone: nothing is read, modified and
+written back. This follows the Kubernetes API concepts: JSON merge patch
+(RFC 7386), server-side apply, and ``Status`` objects for errors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from kuryr_sriov import model
+from kuryr_sriov.clients.kubernetes import portobject
+from kuryr_sriov.clients.kubernetes.portobject import (
+    Condition,
+    PortObject,
+    ReportedAttachment,
+)
+from kuryr_sriov.clients.kubernetes.session import (
+    APPLY,
+    MERGE_PATCH,
+    KubernetesSession,
+    Resource,
+)
+from kuryr_sriov.clients.kubernetes.watch import (
+    Change,
+    ObjectCache,
+    name_of,
+)
+from kuryr_sriov.exceptions import (
+    InvalidAnnotation,
+    PermanentError,
+    TransientError,
+)
+from kuryr_sriov.npwg.status import NETWORK_STATUS
+
+T = TypeVar('T')
+
+NADS = Resource('/apis/k8s.cni.cncf.io/v1', 'network-attachment-definitions')
+NAMESPACES = Resource('/api/v1', 'namespaces')
+PODS = Resource('/api/v1', 'pods')
+PORTS = Resource('/apis/openstack.org/v1', 'kuryrsriovports')
+
+CONTROLLER, NODE = 'kuryr-sriov-controller', 'kuryr-sriov-node'
+"""Field managers: who owns what of a port object."""
+
+
+class Kubernetes:
+    """The calls of controller and node. Thread-safe; see the session."""
+
+    def __init__(self, session: KubernetesSession) -> None:
+        self.session = session
+
+    def get_nad(self, namespace: str, name: str) -> Mapping[str, Any]:
+        """The NetworkAttachmentDefinition object.
+
+        :raises InvalidAnnotation: there is none.
+        """
+        return self.session.call(
+            'GET',
+            NADS.path(namespace, name),
+            missing=lambda why: no_nad(namespace, name, why),
+        )
+
+    def is_pod_there(self, pod: model.Pod) -> bool:
+        """Whether the API server has that very pod, by its uid."""
+        body = self.get_pod(pod.namespace, pod.name)
+        return bool(body) and body['metadata']['uid'] == pod.uid
+
+    def get_pod(self, namespace: str, name: str) -> Mapping[str, Any]:
+        """The pod object of that name; empty where there is none."""
+        try:
+            return self.session.call(
+                'GET', PODS.path(namespace, name), missing=_Missing
+            )
+        except _Missing:
+            return {}
+
+    def list_pod_uids(self) -> frozenset[str]:
+        """Uids of all pods of the cluster."""
+        return frozenset(
+            str(body['metadata']['uid'])
+            for page in self.session.list_objects(PODS.path())
+            for body in page['items']
+        )
+
+    def get_cluster_uid(self) -> str:
+        """What tells this cluster from others: its ``kube-system``'s uid."""
+        body = self.session.call('GET', NAMESPACES.path(name='kube-system'))
+        return str(body['metadata']['uid'])
+
+    def patch_network_status(
+        self, pod: model.Pod, status: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Set the pod's ``network-status`` annotation.
+
+        :param status: all of it, as ``npwg.status`` has it.
+        """
+        annotations = {NETWORK_STATUS: json.dumps(status)}
+        self.session.call(
+            'PATCH',
+            PODS.path(pod.namespace, pod.name, 'status'),
+            # With its uid, so that another pod of that name refuses it.
+            {'metadata': {'uid': pod.uid, 'annotations': annotations}},
+            MERGE_PATCH,
+            missing=lambda why: PermanentError(
+                f'pod {pod} is gone ({why}); nothing is left to report'
+            ),
+        )
+
+    def publish(
+        self, pod: model.Pod, vifs: Iterable[model.Vif], request: str = ''
+    ) -> PortObject:
+        """Hand a pod's VIFs to its node, in place of earlier ones.
+
+        :param request: digest of what the VIFs were made from.
+        :return: the port object as it is then.
+        """
+        body = portobject.promise_body(pod, vifs, request)
+        answer = self._apply(pod, '', body, CONTROLLER, _no_definition)
+        return portobject.read_port_object(answer)
+
+    def vifs_of(self, pod: model.Pod) -> tuple[model.Vif, ...]:
+        """What was published for a pod.
+
+        :raises TransientError: nothing has been so far.
+        """
+        body = self.session.call(
+            'GET',
+            PORTS.path(pod.namespace, pod.uid),
+            missing=lambda why: TransientError(
+                f'no VIFs of pod {pod} are published ({why}); see whether '
+                'the controller runs, and what it logs of the pod',
+                retry_after=1.0,
+            ),
+        )
+        return portobject.read_port_object(body).vifs
+
+    def report(
+        self,
+        pod: model.Pod,
+        attachments: Iterable[ReportedAttachment],
+        condition: Condition,
+    ) -> PortObject:
+        """Tell the controller what the node has attached for a pod.
+
+        :param condition: Attached.
+        :return: the port object as it is then.
+        :raises PermanentError: the port object is gone.
+        """
+        body = portobject.report_body(pod, attachments, condition)
+        return portobject.read_port_object(
+            self._apply(pod, 'status', body, NODE, lambda why: _gone(pod, why))
+        )
+
+    def record(
+        self,
+        pod: model.Pod,
+        conditions: Mapping[str, Condition],
+        activated: Mapping[str, str],
+    ) -> PortObject:
+        """Put down what the controller did: its conditions, by type.
+
+        :param activated: PCI address by VIF id.
+        :return: the port object as it is then.
+        :raises PermanentError: the port object is gone.
+        """
+        body = portobject.verdict_body(pod, conditions, activated)
+        return portobject.read_port_object(
+            self._apply(
+                pod, 'status', body, CONTROLLER, lambda why: _gone(pod, why)
+            )
+        )
+
+    def delete_port_object(self, port: PortObject) -> PortObject | None:
+        """Begin to delete it; as it is then, None where it is gone."""
+        pod = port.pod
+        try:
+            body = self.session.call(
+                'DELETE', PORTS.path(pod.namespace, pod.uid), missing=_Missing
+            )
+        except _Missing:
+            return None
+        if body['kind'] != portobject.KIND:
+            return None  # it had no finalizer: a Status tells that it is gone
+        return portobject.read_port_object(body)
+
+    def remove_finalizer(self, port: PortObject) -> None:
+        """Let the object go: the provider has its VIFs back.
+
+        :raises ResourceConflict: it has changed since ``port`` was read.
+        """
+        left = [f for f in port.finalizers if f != portobject.FINALIZER]
+        metadata = {
+            'resourceVersion': port.resource_version,
+            'finalizers': left,
+        }
+        with contextlib.suppress(_Missing):
+            self.session.call(
+                'PATCH',
+                PORTS.path(port.pod.namespace, port.pod.uid),
+                {'metadata': metadata},
+                MERGE_PATCH,
+                missing=_Missing,
+            )
+
+    def watch_pods(
+        self,
+        keep: Callable[[Mapping[str, Any]], T | None],
+        changed: Callable[[Change[T]], None],
+        node: str = '',
+    ) -> ObjectCache[T]:
+        """A live copy of the pods that are on a node, by uid.
+
+        :param node: only those of that one; empty for all nodes.
+        """
+        on = f'spec.nodeName={node}' if node else 'spec.nodeName!='
+        query = {'fieldSelector': on}
+        return ObjectCache(
+            self.session, PODS.path(), keep, changed, query=query
+        )
+
+    def watch_nads(
+        self,
+        keep: Callable[[Mapping[str, Any]], T | None],
+        changed: Callable[[Change[T]], None],
+    ) -> ObjectCache[T]:
+        """A live copy of all NADs, by namespace and name."""
+        return ObjectCache(
+            self.session, NADS.path(), keep, changed, key=name_of
+        )
+
+    def watch_port_objects(
+        self, changed: Callable[[Change[PortObject]], None], node: str = ''
+    ) -> ObjectCache[PortObject]:
+        """A live copy of the port objects, by their pods' uids.
+
+        :param node: only those of that one; empty for all nodes.
+        """
+        query = {'fieldSelector': f'spec.podNodeName={node}'} if node else {}
+        return ObjectCache(
+            self.session,
+            PORTS.path(),
+            portobject.read_port_object,
+            changed,
+            query=query,
+            key=lambda body: str(body['metadata']['name']),
+        )
+
+    def _apply(
+        self,
+        pod: model.Pod,
+        part: str,
+        body: Mapping[str, Any],
+        manager: str,
+        missing: Any,
+    ) -> Mapping[str, Any]:
+        """Server-side apply: what ``manager`` no longer names goes."""
+        return self.session.call(
+            'PATCH',
+            PORTS.path(pod.namespace, pod.uid, part),
+            body,
+            APPLY,
+            query={'fieldManager': manager, 'force': 'true'},
+            missing=missing,
+        )
+
+
+def no_nad(namespace: str, name: str, why: str) -> InvalidAnnotation:
+    """The error for a NetworkAttachmentDefinition that is not there."""
+    return InvalidAnnotation(
+        f'there is no NetworkAttachmentDefinition {namespace}/{name} '
+        f'({why}); create it, or correct the networks annotation'
+    )
+
+
+class _Missing(Exception):
+    """The API server answered 404."""
+
+
+def _no_definition(why: str) -> PermanentError:
+    return PermanentError(
+        f'the API server has no {PORTS.plural} ({why}); apply '
+        'deploy/base/crd.yaml'
+    )
+
+
+def _gone(pod: model.Pod, why: str) -> PermanentError:
+    return PermanentError(
+        f'{portobject.KIND} {pod.namespace}/{pod.uid} of pod {pod} is gone '
+        f'({why}); nothing is left to report'
+    )

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``KuryrSriovPort`` of ``openstack.org/v1``: the promise and the report.
+
+One for each pod, named by the pod's uid. Its spec is what the controller
+promises to the node, its status what the node reports, and what the
+controller made of that. ``deploy/base/crd.yaml`` has its schema.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from kuryr_sriov import codec, model
+from kuryr_sriov.exceptions import PermanentError
+
+KIND = 'KuryrSriovPort'
+FINALIZER = 'openstack.org/kuryr-sriov'
+"""Keeps the object until the provider has its VIFs back."""
+
+REQUESTED, ATTACHED, ACTIVE = 'Requested', 'Attached', 'Active'
+"""Types of conditions; the node's is Attached, the controller's the others."""
+
+Status = Literal['True', 'False', 'Unknown']
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition, as Kubernetes defines it.
+
+    :param reason: one word in CamelCase.
+    :param since: ``lastTransitionTime``, RFC 3339.
+    """
+
+    status: Status
+    reason: str
+    message: str = ''
+    since: str = ''
+
+    def says(self, other: Condition | None) -> bool:
+        """Whether ``other`` says the same, whatever its time."""
+        return other is not None and (
+            self.status,
+            self.reason,
+            self.message,
+        ) == (other.status, other.reason, other.message)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedAttachment:
+    """What the node reports of one VIF."""
+
+    interface: str
+    vif_id: str
+    location: model.Location
+    driver: str = ''
+    pf: str = ''
+    attached_at: str = ''
+    message: str = ''
+
+
+@dataclass(frozen=True, slots=True)
+class PortObject:
+    """What we need of a port object.
+
+    :param pod: its pod, on the node that the VIFs were made for.
+    :param request: digest of what the VIFs were made from.
+    :param vifs_json: the VIFs; see ``vifs``.
+    :param activated: PCI address by VIF id: what the controller has told
+        the provider.
+    :param deleting: whether it goes once its finalizers are gone.
+    """
+
+    pod: model.Pod
+    request: str = ''
+    vifs_json: str = '[]'
+    attachments: tuple[ReportedAttachment, ...] = ()
+    activated: Mapping[str, str] = field(default_factory=dict)
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+    finalizers: tuple[str, ...] = ()
+    deleting: bool = False
+    resource_version: str = ''
+
+    @property
+    def vifs(self) -> tuple[model.Vif, ...]:
+        """What was promised.
+
+        :raises PermanentError: it cannot be read.
+        """
+        return codec.from_json(
+            tuple[model.Vif, ...],
+            self.vifs_json,
+            lambda why: PermanentError(
+                f'{KIND} {self.pod.namespace}/{self.pod.uid} cannot be read: '
+                f'{why}; delete it, and the controller makes it again'
+            ),
+        )
+
+    @property
+    def promises(self) -> bool:
+        """Whether there are VIFs."""
+        return self.vifs_json not in ('[]', 'null')
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether the provider has yet to say that traffic flows."""
+        active = self.conditions.get(ACTIVE)
+        return active is not None and active.status == 'Unknown'
+
+
+def read_port_object(body: Mapping[str, Any]) -> PortObject:
+    """The port object that a Kubernetes object describes."""
+    metadata = body['metadata']
+    spec, status = body.get('spec') or {}, body.get('status') or {}
+    pod = model.Pod(
+        metadata['namespace'],
+        spec.get('podName', ''),
+        metadata['name'],
+        spec.get('podNodeName', ''),
+    )
+    return PortObject(
+        pod=pod,
+        request=spec.get('requestDigest', ''),
+        vifs_json=json.dumps(spec.get('vifs'), separators=(',', ':')),
+        attachments=tuple(
+            _attachment_of(one, pod.node)
+            for one in status.get('attachments') or ()
+        ),
+        activated={
+            one['vifId']: one.get('pciAddress', '')
+            for one in status.get('activated') or ()
+        },
+        conditions={
+            one['type']: Condition(
+                one['status'],
+                one.get('reason', ''),
+                one.get('message', ''),
+                one.get('lastTransitionTime', ''),
+            )
+            for one in status.get('conditions') or ()
+        },
+        finalizers=tuple(metadata.get('finalizers') or ()),
+        deleting=bool(metadata.get('deletionTimestamp')),
+        resource_version=metadata.get('resourceVersion', ''),
+    )
+
+
+def promise_body(
+    pod: model.Pod, vifs: Iterable[model.Vif], request: str
+) -> dict[str, Any]:
+    """The object by which the controller promises VIFs to a pod's node."""
+    owner = {
+        'apiVersion': 'v1',
+        'kind': 'Pod',
+        'name': pod.name,
+        'uid': pod.uid,
+    }
+    metadata = {'ownerReferences': [owner], 'finalizers': [FINALIZER]}
+    spec = {
+        'podName': pod.name,
+        'podUid': pod.uid,
+        'podNodeName': pod.node,
+        'requestDigest': request,
+        'vifs': codec.to_builtins(tuple(vifs)),
+    }
+    return _body(pod, metadata) | {'spec': spec}
+
+
+def report_body(
+    pod: model.Pod,
+    attachments: Iterable[ReportedAttachment],
+    condition: Condition,
+) -> dict[str, Any]:
+    """The status by which the node reports what it has attached."""
+    shown = [
+        {
+            'interface': one.interface,
+            'vifId': one.vif_id,
+            'pciAddress': one.location.pci_slot,
+            'pciVendorInfo': one.location.pci_vendor_info,
+            'pfPciAddress': one.pf,
+            'physicalNetwork': one.location.physical_network,
+            'driver': one.driver,
+            'attachedAt': one.attached_at,
+            'message': one.message,
+        }
+        for one in attachments
+    ]
+    return _body(pod, {}) | {
+        'status': {
+            'attachments': [
+                {key: value for key, value in one.items() if value}
+                for one in shown
+            ],
+            'conditions': [_condition_body(ATTACHED, condition)],
+        }
+    }
+
+
+def verdict_body(
+    pod: model.Pod,
+    conditions: Mapping[str, Condition],
+    activated: Mapping[str, str],
+) -> dict[str, Any]:
+    """The status by which the controller tells what it did."""
+    return _body(pod, {}) | {
+        'status': {
+            'activated': [
+                {'vifId': vif_id, 'pciAddress': pci}
+                for vif_id, pci in sorted(activated.items())
+            ],
+            'conditions': [
+                _condition_body(kind, condition)
+                for kind, condition in conditions.items()
+            ],
+        }
+    }
+
+
+def _body(pod: model.Pod, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        'apiVersion': 'openstack.org/v1',
+        'kind': KIND,
+        'metadata': {
+            'namespace': pod.namespace,
+            'name': pod.uid,
+            **metadata,
+        },
+    }
+
+
+def _condition_body(kind: str, condition: Condition) -> dict[str, str]:
+    return {
+        'type': kind,
+        'status': condition.status,
+        'reason': condition.reason,
+        # the schema of metav1.Condition: at most 32768
+        'message': condition.message[:32768],
+        'lastTransitionTime': condition.since,
+    }
+
+
+def _attachment_of(one: Mapping[str, Any], node: str) -> ReportedAttachment:
+    return ReportedAttachment(
+        interface=one.get('interface', ''),
+        vif_id=one.get('vifId', ''),
+        location=model.Location(
+            node=node,
+            pci_slot=one.get('pciAddress', ''),
+            pci_vendor_info=one.get('pciVendorInfo', ''),
+            physical_network=one.get('physicalNetwork', ''),
+        ),
+        driver=one.get('driver', ''),
+        pf=one.get('pfPciAddress', ''),
+        attached_at=one.get('attachedAt', ''),
+        message=one.get('message', ''),
+    )

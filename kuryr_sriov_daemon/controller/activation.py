@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a node's report to VIFs whose place the network provider knows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from kuryr_sriov import (
+    Condition,
+    Controller,
+    Kubernetes,
+    KuryrSriovError,
+    PortObject,
+    ReportedAttachment,
+    Vif,
+)
+from kuryr_sriov_daemon.controller import conditions
+from kuryr_sriov_daemon.controller.conditions import ACTIVE, REQUESTED
+from kuryr_sriov_daemon.controller.portcache import PortObjects
+from kuryr_sriov_daemon.podevents import PodEvent, PodEvents
+
+
+class Activation:
+    """Tells the provider where VIFs are, and the port object what it said."""
+
+    def __init__(
+        self,
+        library: Controller,
+        kubernetes: Kubernetes,
+        ports: PortObjects,
+        events: PodEvents,
+    ) -> None:
+        self._library = library
+        self._kubernetes = kubernetes
+        self._ports = ports
+        self._events = events
+        self._lock = threading.Lock()
+        self._confirmed: set[str] = set()
+
+    def confirm(self, vif_ids: Iterable[str]) -> None:
+        """The provider says that traffic of these flows."""
+        with self._lock:
+            self._confirmed = set(vif_ids)
+
+    def update(self, port: PortObject) -> None:
+        """Activate what is reported and not activated yet.
+
+        :raises KuryrSriovError: a VIF could not be activated; look again.
+        """
+        if not port.promises:
+            return
+        vifs = {vif.id: vif for vif in port.vifs}
+        placed = {
+            one.vif_id: one for one in port.attachments if one.vif_id in vifs
+        }
+        activated = {
+            vif_id: pci
+            for vif_id, pci in port.activated.items()
+            if vif_id in placed and placed[vif_id].location.pci_slot == pci
+        }
+        failure = None
+        silent = {
+            vif_id
+            for vif_id in activated
+            if not self._is_confirmed(port, vif_id)
+        }
+        for vif_id in placed.keys() - activated.keys():
+            try:
+                if not self._activate(vifs[vif_id], placed[vif_id]):
+                    silent.add(vif_id)
+                activated[vif_id] = placed[vif_id].location.pci_slot
+            except KuryrSriovError as error:
+                failure = failure or error
+        if failure is not None:
+            verdict = conditions.failed(failure)
+            self._events.tell(
+                PodEvent(
+                    port.pod,
+                    type(failure).__name__,
+                    str(failure),
+                    'ActivateVifs',
+                )
+            )
+        elif placed.keys() != vifs.keys():
+            verdict = conditions.NOT_ATTACHED
+        else:
+            verdict = (
+                conditions.UNCONFIRMED if silent else conditions.ACTIVATED
+            )
+        self._record(port, verdict, activated)
+        if failure is not None:
+            raise failure
+
+    def _activate(self, vif: Vif, place: ReportedAttachment) -> bool:
+        """Whether the provider says that its traffic flows."""
+        return self._library.activate(vif, place.location).active
+
+    def _is_confirmed(self, port: PortObject, vif_id: str) -> bool:
+        active = port.conditions.get(ACTIVE)
+        if active is not None and active.status == 'True':
+            return True
+        with self._lock:
+            return vif_id in self._confirmed
+
+    def _record(
+        self, port: PortObject, verdict: Condition, activated: dict[str, str]
+    ) -> None:
+        wanted = {REQUESTED: conditions.MET, ACTIVE: verdict}
+        if conditions.says_all(port, wanted) and activated == port.activated:
+            return
+        ours = conditions.merge(port, wanted)
+        self._ports.put(self._kubernetes.record(port.pod, ours, activated))

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the controller measures, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prometheus_client import Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+
+BUCKETS = 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0
+
+
+class ControllerMetrics:
+    """Counters that are counted, and gauges that are looked up when asked."""
+
+    def __init__(self, registry: Any) -> None:
+        self.pod_seconds = Histogram(
+            'kuryr_sriov_controller_pod_seconds',
+            'Work on one pod, by its outcome: done, or the kind of error.',
+            ['outcome'],
+            registry=registry,
+            buckets=BUCKETS,
+        )
+        self.orphans = Counter(
+            'kuryr_sriov_controller_orphans',
+            'VIFs that were given back since their pods were gone.',
+            registry=registry,
+        )
+        self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        registry.register(self)
+
+    def add_gauge(
+        self, name: str, text: str, value: Callable[[], float]
+    ) -> None:
+        """Show what ``value`` returns whenever it is asked for."""
+        self._gauges[f'kuryr_sriov_controller_{name}'] = text, value
+
+    def collect(self) -> Iterator[Any]:
+        """The gauges as they are now (called by prometheus_client)."""
+        for name, (text, value) in self._gauges.items():
+            yield GaugeMetricFamily(name, text, value=value())

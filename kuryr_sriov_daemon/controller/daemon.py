@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller's process: waits to lead, then works until it ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from kuryr_sriov import (
+    Change,
+    Controller,
+    Kubernetes,
+    KubernetesSession,
+    KuryrSriovError,
+    ObjectCache,
+    PortObject,
+    TransientError,
+)
+from kuryr_sriov_daemon.controller.controller_metrics import ControllerMetrics
+from kuryr_sriov_daemon.controller.pods import KeptPod, keep_pod
+from kuryr_sriov_daemon.controller.portcache import PortObjects
+from kuryr_sriov_daemon.controller.reconciler import Reconciler, View
+from kuryr_sriov_daemon.health import HealthServer
+from kuryr_sriov_daemon.leadership import Leadership, Timing
+from kuryr_sriov_daemon.podevents import PodEvents
+from kuryr_sriov_daemon.workqueue import WorkQueue
+
+LOG = logging.getLogger(__name__)
+
+NAME = 'kuryr-sriov-controller'
+
+DRAIN = 20.0
+"""Seconds for the work under way when the process is told to end."""
+
+PERMANENT_PAUSE = 30.0
+"""Seconds before what somebody has to change first is tried again."""
+
+
+def keep_nad(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What our library reads of a NetworkAttachmentDefinition."""
+    metadata = body['metadata']
+    annotations = {
+        key: value
+        for key, value in (metadata.get('annotations') or {}).items()
+        if key.startswith(('k8s.v1.cni.cncf.io/', 'openstack.org/'))
+    }
+    kept = {key: metadata[key] for key in ('namespace', 'name')}
+    return {'metadata': {**kept, 'annotations': annotations}}
+
+
+class ControllerDaemon:
+    """One replica.
+
+    :param conf: from ``load_config``, with the daemon's sections.
+    :param identity: differs between all replicas, also after a restart.
+    :raises ConfigurationError: listing every mistake in kuryr.conf.
+    """
+
+    def __init__(self, conf: Any, identity: str) -> None:
+        own = conf.sriov_controller
+        self._conf = conf
+        self._kubernetes = Kubernetes(self._connect(timeout=10.0))
+        self._leadership = Leadership(
+            # two attempts of it fit into the time that a leader has
+            self._connect(timeout=own.lease_duration / 5),
+            own.lease_namespace,
+            own.lease_name,
+            identity,
+            _timing(own.lease_duration),
+        )
+        self._queue: WorkQueue[str] = WorkQueue()
+        self._events = PodEvents(self._kubernetes.session, NAME, identity)
+        self._ports = PortObjects()
+        self._pods = self._kubernetes.watch_pods(keep_pod, self._pod_changed)
+        self._nads = self._kubernetes.watch_nads(keep_nad, self._nad_changed)
+        self._watched_ports = self._kubernetes.watch_port_objects(
+            self._port_changed
+        )
+        self._ports.read_from(self._watched_ports)
+        self._library = Controller(conf, self._get_nad, self._publish)
+        self._reconciler = Reconciler(
+            self._library,
+            self._kubernetes,
+            View(self._pods, self._ports),
+            self._events,
+        )
+        self._over = threading.Event()
+        self._told_to_end = False
+        self._working = False
+        self._threads: list[threading.Thread] = []
+        registry = CollectorRegistry()
+        self._metrics = ControllerMetrics(registry)
+        self._add_gauges()
+        self.health = HealthServer(
+            (own.http_host, own.http_port),
+            registry,
+            live=[self._what_hangs],
+            ready=[self._what_is_missing],
+        )
+
+    def run(self) -> int:
+        """Lead when it is this replica's turn; the exit status at the end."""
+        self.health.start()
+        self._start('events', self._events.run)
+        try:
+            if self._leadership.wait_for_lease():
+                self._start('lease', self._keep_lease)
+                self._lead()
+        finally:
+            self._shut_down()
+        if self._told_to_end:
+            return 0
+        LOG.error(
+            'the lease is lost: this process ends, so that nothing is done '
+            'by two replicas'
+        )
+        return 1
+
+    def stop(self) -> None:
+        """End ``run``; what is under way is finished first."""
+        self._told_to_end = True
+        self._leadership.stop()
+        self._over.set()
+
+    def _lead(self) -> None:
+        caches: dict[str, ObjectCache[Any]] = {
+            'pods': self._pods,
+            'networks': self._nads,
+            'port objects': self._watched_ports,
+        }
+        for name, cache in caches.items():
+            self._start(f'watch {name}', cache.run)
+        for cache in caches.values():
+            while not cache.wait_complete(0.2):
+                if self._over.is_set():
+                    return
+        LOG.info(
+            'knows %d pods with networks, %d networks, %d port objects',
+            *(len(cache) for cache in caches.values()),
+        )
+        self._working = True
+        for number in range(self._conf.sriov_controller.workers):
+            self._start(f'worker {number}', self._work)
+        self._start('orphans', self._look_for_orphans)
+        self._start('confirm', self._confirm)
+        self._over.wait()
+
+    def _keep_lease(self) -> None:
+        self._leadership.keep()
+        self._over.set()
+
+    def _shut_down(self) -> None:
+        """Finish what is under way, if that may still be done."""
+        self._over.set()
+        self._queue.close()
+        deadline = time.monotonic() + DRAIN
+        for thread in self._threads:
+            if thread.name.startswith('worker') and self._told_to_end:
+                thread.join(max(0.0, deadline - time.monotonic()))
+        for cache in (self._pods, self._nads, self._watched_ports):
+            cache.stop()
+        self._leadership.stop()
+        if self._told_to_end:
+            self._events.stop()
+            for thread in self._threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
+            self._leadership.give_up()
+        self.health.stop()
+
+    def _work(self) -> None:
+        while (uid := self._queue.take()) is not None:
+            began = time.monotonic()
+            outcome = self._work_on(uid)
+            self._queue.done(uid, well=outcome == 'done')
+            seconds = time.monotonic() - began
+            self._metrics.pod_seconds.labels(outcome).observe(seconds)
+
+    def _work_on(self, uid: str) -> str:
+        """Look at one pod, and plan when to do it again if need be."""
+        if not self._leadership.is_leader():
+            return 'not leading'
+        try:
+            self._reconciler.reconcile(uid)
+        except TransientError as error:
+            pause = self._queue.retry(uid, error.retry_after)
+            LOG.info('pod %s: %s; again in %.1f s', uid, error, pause)
+            return type(error).__name__
+        except KuryrSriovError as error:
+            pause = self._queue.retry(uid, PERMANENT_PAUSE)
+            LOG.warning('pod %s: %s; again in %.0f s', uid, error, pause)
+            return type(error).__name__
+        except Exception as error:
+            # a defect, of ours or of a vendor's driver: one pod's only
+            LOG.exception('pod %s', uid)
+            self._queue.retry(uid, PERMANENT_PAUSE)
+            return type(error).__name__
+        return 'done'
+
+    def _look_for_orphans(self) -> None:
+        period = self._conf.sriov_controller.orphan_period
+        while not self._over.is_set() and self._leadership.is_leader():
+            try:
+                gone = self._library.collect_orphans(
+                    self._kubernetes.list_pod_uids()
+                )
+                self._metrics.orphans.inc(len(gone))
+                if gone:
+                    LOG.warning('gave back orphaned VIFs: %s', ', '.join(gone))
+            except KuryrSriovError as error:
+                LOG.warning('orphans: %s', error)
+            for uid in self._watched_ports.all():
+                if self._pods.get(uid) is None:
+                    self._queue.put(str(uid))
+            self._over.wait(period)
+
+    def _confirm(self) -> None:
+        """Ask the provider for those that it has not confirmed."""
+        period = self._conf.sriov_controller.confirm_period
+        while not self._over.wait(period) and self._leadership.is_leader():
+            silent = [
+                str(uid)
+                for uid, port in self._watched_ports.all().items()
+                if port.is_unconfirmed
+            ]
+            if not silent:
+                continue
+            try:
+                vifs = [owned.vif for owned in self._library.vifs.list_vifs()]
+            except KuryrSriovError as error:
+                LOG.warning('unconfirmed VIFs: %s', error)
+                continue
+            self._reconciler.confirm(vif.id for vif in vifs if vif.active)
+            for uid in silent:
+                self._queue.put(uid)
+
+    def _pod_changed(self, change: Change[KeptPod]) -> None:
+        uid = str(change.key)
+        if change.deleted:
+            self._reconciler.note_deleted(uid)
+        if change.new is not None or self._ports.get(uid) is not None:
+            self._queue.put(uid)
+
+    def _port_changed(self, change: Change[PortObject]) -> None:
+        self._ports.take_in(change)
+        self._queue.put(str(change.key))
+
+    def _nad_changed(self, change: Change[Mapping[str, Any]]) -> None:
+        for uid in self._reconciler.waiting_for(change.key):
+            self._queue.put(uid)
+
+    def _get_nad(self, namespace: str, name: str) -> Mapping[str, Any]:
+        key: Hashable = (namespace, name)
+        kept = self._nads.get(key)
+        # made so recently that the watch has not told it yet, or not there
+        return kept or self._kubernetes.get_nad(namespace, name)
+
+    def _publish(self, pod: Any, vifs: Any) -> None:
+        self._reconciler.publish(pod, vifs)
+
+    def _connect(self, timeout: float) -> KubernetesSession:
+        own = self._conf.sriov_daemon
+        return KubernetesSession(
+            own.api_root, own.kubeconfig, timeout=timeout, user_agent=NAME
+        )
+
+    def _start(self, name: str, target: Callable[[], None]) -> None:
+        # A daemon thread: one that hangs does not keep the process alive.
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _what_hangs(self) -> str:
+        if not self._leadership.is_alive():
+            return 'the lease has not been looked at for minutes'
+        dead = [t.name for t in self._threads if not t.is_alive()]
+        if dead and not self._over.is_set():
+            return f'threads ended: {", ".join(dead)}'
+        return ''
+
+    def _what_is_missing(self) -> str:
+        if self._over.is_set():
+            return 'about to end'
+        if self._leadership.is_leader() and not self._working:
+            return 'reading pods, networks and port objects'
+        return ''
+
+    def _add_gauges(self) -> None:
+        gauge = self._metrics.add_gauge
+        gauge(
+            'leader',
+            'Whether this replica acts.',
+            lambda: float(self._leadership.is_leader()),
+        )
+        gauge(
+            'queue_depth',
+            'Pods that are due and wait for a worker.',
+            lambda: float(self._queue.depth()),
+        )
+        gauge(
+            'queue_wait_seconds',
+            'For how long the first of them has been due.',
+            self._queue.longest_wait,
+        )
+        gauge('pods', 'Pods with networks.', lambda: float(len(self._pods)))
+        gauge(
+            'port_objects',
+            'Port objects.',
+            lambda: float(len(self._watched_ports)),
+        )
+        gauge(
+            'events_dropped',
+            'Events that were too many to be written.',
+            lambda: float(self._events.dropped),
+        )
+
+
+def _timing(duration: float) -> Timing:
+    return Timing(duration, duration * 2 / 3, duration / 7.5)

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which replica acts: a Lease of ``coordination.k8s.io``.
+
+As client-go has it: a holder that has not renewed for the lease's duration,
+by the clock of whoever looks, has lost it. The holder gives up earlier, so
+that for the time between nobody acts. The ``kubernetes`` package's own
+LeaseLock would load its typed models, 100 MiB, for two requests.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from kuryr_sriov import (
+    KubernetesSession,
+    KuryrSriovError,
+    ResourceConflict,
+    read_lease,
+    write_lease,
+)
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds.
+
+    :param duration: without a renewal, until others may take the lease.
+    :param deadline: without a renewal, until the holder stops acting.
+    :param period: between renewals, and between attempts to get it.
+    """
+
+    duration: float = 15.0
+    deadline: float = 10.0
+    period: float = 2.0
+
+
+class Leadership:
+    """One candidate. It can lead once: after a loss, end the process.
+
+    A process that has lost the lease may have a request under way; so it
+    ends, rather than to hope that none of its threads wakes up late.
+
+    :param session: with a timeout well below ``timing.deadline``.
+    :param identity: differs between all candidates, also after a restart.
+    """
+
+    def __init__(
+        self,
+        session: KubernetesSession,
+        namespace: str,
+        name: str,
+        identity: str,
+        timing: Timing = Timing(),
+    ) -> None:
+        self._session = session
+        self._namespace = namespace
+        self._name = name
+        self.identity = identity
+        self._timing = timing
+        self._acts_until = 0.0
+        self._seen: Any = None
+        self._seen_at = 0.0
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._last_alive = time.monotonic()
+
+    def is_leader(self) -> bool:
+        """Whether this process may act right now."""
+        return time.monotonic() < self._acts_until
+
+    def is_alive(self) -> bool:
+        """Whether ``run`` goes on looking at the lease."""
+        patience = 2 * self._timing.duration + 60
+        return time.monotonic() - self._last_alive < patience
+
+    def wait_for_lease(self) -> bool:
+        """Wait until this process leads; False if it was stopped first."""
+        while not self._stopping.is_set():
+            if self._attempt():
+                LOG.info('%s leads', self.identity)
+                return True
+            self._pause()
+        return False
+
+    def keep(self) -> None:
+        """Renew the lease until it is lost, or ``stop``."""
+        while not self._stopping.is_set() and self.is_leader():
+            self._pause()
+            if not self._stopping.is_set():
+                self._attempt()
+
+    def stop(self) -> None:
+        """End the waiting and the renewing; ``give_up`` what is held."""
+        self._stopping.set()
+
+    def give_up(self) -> None:
+        """Let the others have it at once, if it is held."""
+        with self._lock:
+            if not self.is_leader():
+                return
+            self._acts_until = 0.0
+            try:
+                lease = read_lease(self._session, self._namespace, self._name)
+                if lease and _holder(lease) == self.identity:
+                    self._write(lease, '')
+            except KuryrSriovError as error:
+                LOG.warning('the lease ends by itself: %s', error)
+
+    def _pause(self) -> None:
+        self._stopping.wait(self._timing.period * random.uniform(0.8, 1.2))
+
+    def _attempt(self) -> bool:
+        """Get or renew it; whether this process leads now."""
+        with self._lock:
+            self._last_alive = began = time.monotonic()
+            try:
+                if self._get_or_renew(began):
+                    self._acts_until = began + self._timing.deadline
+            except ResourceConflict as error:
+                LOG.debug('%s', error)  # another one was faster
+            except KuryrSriovError as error:
+                LOG.warning('%s', error)
+            return self.is_leader()
+
+    def _get_or_renew(self, now: float) -> bool:
+        lease = read_lease(self._session, self._namespace, self._name)
+        if lease is None:
+            self._write(None, self.identity)
+            return True
+        holder = _holder(lease)
+        spec = lease.get('spec') or {}
+        if holder == self.identity:
+            self._write(lease, holder)
+            return True
+        if self.is_leader():
+            # somebody took it from us, which the times rule out
+            LOG.error('the lease is held by %r', holder)
+            self._acts_until = 0.0
+            return False
+        seen = holder, spec.get('renewTime')
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, now
+        duration = float(spec.get('leaseDurationSeconds') or 0)
+        if holder and now - self._seen_at < duration:
+            return False
+        self._write(lease, self.identity)
+        return True
+
+    def _write(self, lease: Mapping[str, Any] | None, holder: str) -> None:
+        lease = lease or {}
+        old = lease.get('spec') or {}
+        now = datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%S.%fZ')
+        new = holder != old.get('holderIdentity')
+        spec = {
+            'holderIdentity': holder,
+            'leaseDurationSeconds': max(
+                1, round(self._timing.duration) if holder else 1
+            ),
+            'acquireTime': now if new else old.get('acquireTime', now),
+            'renewTime': now,
+            'leaseTransitions': int(old.get('leaseTransitions') or 0)
+            + (new and bool(holder)),
+        }
+        metadata = lease.get('metadata') or {
+            'namespace': self._namespace,
+            'name': self._name,
+        }
+        write_lease(self._session, {'metadata': metadata, 'spec': spec})
+
+
+def _holder(lease: Mapping[str, Any]) -> str:
+    return str((lease.get('spec') or {}).get('holderIdentity') or '')

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is to be looked at, each by one worker at a time."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+import threading
+import time
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar('K', bound=Hashable)
+
+
+class WorkQueue(Generic[K]):
+    """Keys that fall due. Thread-safe.
+
+    A key is in it once, at the earliest time that was asked for. While a
+    worker has a key nobody else gets it; put in meanwhile, it is due again
+    when the worker is done.
+
+    :param first_pause: seconds before the first retry; doubled each time.
+    :param longest_pause: seconds; pauses are varied by up to a half, so
+        that what failed together does not come back together.
+    """
+
+    def __init__(
+        self, first_pause: float = 1.0, longest_pause: float = 60.0
+    ) -> None:
+        self._first_pause = first_pause
+        self._longest_pause = longest_pause
+        self._changed = threading.Condition()
+        self._heap: list[tuple[float, int, K]] = []
+        self._due: dict[K, float] = {}
+        self._taken: dict[K, float | None] = {}
+        self._failures: dict[K, int] = {}
+        self._numbers = itertools.count()
+        self._closed = False
+
+    def put(self, key: K, delay: float = 0.0) -> None:
+        """Have it looked at in ``delay`` seconds at the latest."""
+        due = time.monotonic() + delay
+        with self._changed:
+            if key in self._taken:
+                planned = self._taken[key]
+                self._taken[key] = min(due, planned) if planned else due
+            else:
+                self._plan(key, due)
+
+    def retry(self, key: K, at_least: float = 0.0) -> float:
+        """Put it in after a pause that grows; return the pause."""
+        with self._changed:
+            count = self._failures.get(key, 0)
+            self._failures[key] = count + 1
+        pause: float = min(
+            self._longest_pause, self._first_pause * 2 ** min(count, 16)
+        )
+        pause = max(at_least, pause) * random.uniform(1.0, 1.5)
+        self.put(key, pause)
+        return pause
+
+    def take(self) -> K | None:
+        """Wait for a key that is due; None once the queue is closed."""
+        with self._changed:
+            while not self._closed:
+                now = time.monotonic()
+                if self._heap and self._heap[0][0] <= now:
+                    due, _, key = heapq.heappop(self._heap)
+                    if self._due.get(key) != due:
+                        continue  # it was put earlier since
+                    del self._due[key]
+                    self._taken[key] = None
+                    return key
+                wait = self._heap[0][0] - now if self._heap else None
+                self._changed.wait(wait)
+        return None
+
+    def done(self, key: K, *, well: bool = True) -> None:
+        """Give it back. After success its next pause is the first again."""
+        with self._changed:
+            if well:
+                self._failures.pop(key, None)
+            due = self._taken.pop(key)
+            if due is not None:
+                self._plan(key, due)
+
+    def close(self) -> None:
+        """No worker gets another key."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def depth(self) -> int:
+        """How many keys are due and wait for a worker."""
+        now = time.monotonic()
+        with self._changed:
+            return sum(due <= now for due in self._due.values())
+
+    def longest_wait(self) -> float:
+        """Seconds for which the first of them has been due."""
+        with self._changed:
+            first = min(self._due.values(), default=None)
+        return 0.0 if first is None else max(0.0, time.monotonic() - first)
+
+    def _plan(self, key: K, due: float) -> None:
+        if self._due.get(key, due + 1) <= due:
+            return
+        self._due[key] = due
+        heapq.heappush(self._heap, (due, next(self._numbers), key))
+        self._changed.notify()
