@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from neutronlab.faults import Exchange, Hold, Rule
+from faults import Exchange, Hold, Rule
 from neutronlab.kuryr import MakeDriver, how_to, location, request
 from neutronlab.lab import Lab
 

@@ -7,8 +7,8 @@ import pathlib
 from typing import Any
 
 import pytest
+from faults import Exchange, Hold
 from neutronlab.child import live_a_life
-from neutronlab.faults import Exchange, Hold
 from neutronlab.kuryr import MakeDriver, how_to, location, write_conf
 from neutronlab.lab import Lab
 

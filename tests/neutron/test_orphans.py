@@ -8,7 +8,7 @@ import re
 import uuid
 from typing import Any
 
-from neutronlab.faults import Exchange
+from faults import Exchange
 from neutronlab.kuryr import MakeDriver, how_to, location, request
 from neutronlab.lab import Lab
 

@@ -7,9 +7,9 @@ import pathlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from faults import FaultProxy
 from servers import ReservedPort, Running, wait_for
 
-from .faults import FaultProxy
 from .install import ensure_installed, server_environment
 from .keystone import USERS, Keystone
 from .neutron import Network, Neutron, make_network

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A proxy in front of Neutron that counts, delays, fails and holds calls.
+"""A proxy in front of a server that counts, delays, fails and holds calls.
 
 What it forwards is answered by the real server; a fault is what a load
 balancer, a slow network or a dying server would do.
@@ -7,8 +7,12 @@ balancer, a slow network or a dying server would do.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import http.server
+import pathlib
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,9 +27,9 @@ _HOP_BY_HOP = {'connection', 'keep-alive', 'transfer-encoding'}
 class Exchange:
     """One request, and what to do with it.
 
-    :ivar status: answer this instead of asking Neutron.
-    :ivar lose_request: hang up before Neutron hears of it.
-    :ivar lose_answer: let Neutron do it, then hang up.
+    :ivar status: answer this instead of asking the server.
+    :ivar lose_request: hang up before the server hears of it.
+    :ivar lose_answer: let the server do it, then hang up.
     """
 
     method: str
@@ -38,6 +42,11 @@ class Exchange:
     lose_request: bool = False
     lose_answer: bool = False
 
+    @property
+    def is_watch(self) -> bool:
+        """Whether it is answered by a stream of changes (Kubernetes)."""
+        return 'watch=1' in self.path
+
     def __str__(self) -> str:
         return f'{self.method} {self.path.partition("?")[0]}'
 
@@ -46,7 +55,7 @@ Rule = Callable[[Exchange], None]
 
 
 class Hold:
-    """A rule that stops one request, before or after Neutron did it.
+    """A rule that stops one request, before or after the server did it.
 
     :param number: which matching request, from 1.
     :ivar reached: set once the request is held.
@@ -70,10 +79,24 @@ class Hold:
 
 
 class FaultProxy:
-    """The proxy; ``before`` and ``after`` rules are set by tests."""
+    """The proxy; ``before`` and ``after`` rules are set by tests.
 
-    def __init__(self, upstream: int) -> None:
+    :param upstream: port of the server on the loopback.
+    :param ca: file with the server's certificate, if it speaks TLS.
+    :param headers: sent in place of the client's own.
+    """
+
+    def __init__(
+        self,
+        upstream: int,
+        ca: pathlib.Path | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
         self.upstream = upstream
+        self.headers = headers or {}
+        self._ca = ca
+        self._streams: set[http.client.HTTPConnection] = set()
+        self._lock = threading.Lock()
         self.before: list[Rule] = []
         self.after: list[Rule] = []
         self.calls: list[Exchange] = []
@@ -100,6 +123,39 @@ class FaultProxy:
         self.after.clear()
         self.calls.clear()
 
+    def connect(self) -> http.client.HTTPConnection:
+        """To the server."""
+        if self._ca is None:
+            return http.client.HTTPConnection(
+                LOOPBACK, self.upstream, timeout=120
+            )
+        context = ssl.create_default_context(cafile=self._ca)
+        return http.client.HTTPSConnection(
+            LOOPBACK, self.upstream, timeout=120, context=context
+        )
+
+    @contextmanager
+    def streaming(
+        self, connection: http.client.HTTPConnection
+    ) -> Iterator[None]:
+        """``cut_streams`` ends the connection during the block."""
+        with self._lock:
+            self._streams.add(connection)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._streams.discard(connection)
+
+    def cut_streams(self) -> int:
+        """Break all watches; how many."""
+        with self._lock:
+            streams = list(self._streams)
+        for connection in streams:
+            with contextlib.suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+        return len(streams)
+
     @contextmanager
     def counted(self) -> Iterator[list[str]]:
         """The calls of the block, such as ``POST /v2.0/ports``."""
@@ -112,7 +168,7 @@ class FaultProxy:
     def fault(
         self, before: Rule | None = None, after: Rule | None = None
     ) -> Iterator[None]:
-        """Rules for the calls of the block, before and after Neutron."""
+        """Rules for the calls of the block, before and after the server."""
         if before:
             self.before.append(before)
         if after:
@@ -144,6 +200,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if exchange.lose_request:
             self.close_connection = True
             return
+        if not exchange.status and exchange.is_watch:
+            self._stream(exchange)
+            return
         if not exchange.status:
             self._forward(exchange)
         for rule in list(self.proxy.after):
@@ -153,27 +212,47 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         self._answer(exchange)
 
-    do_GET = do_POST = do_PUT = do_DELETE = _serve
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
 
     def _forward(self, exchange: Exchange) -> None:
-        connection = http.client.HTTPConnection(
-            LOOPBACK, self.proxy.upstream, timeout=120
-        )
-        headers = dict(exchange.headers)
-        if exchange.body:
-            headers['Content-Length'] = str(len(exchange.body))
+        connection = self.proxy.connect()
         try:
-            connection.request(
-                exchange.method, exchange.path, exchange.body, headers
-            )
-            answer = connection.getresponse()
+            answer = self._ask(connection, exchange)
             exchange.answer = answer.read()
             exchange.answer_headers = dict(answer.getheaders())
             exchange.status = answer.status
-        except OSError:
+        except (OSError, http.client.HTTPException):
             pass  # no server: hang up on the client too
         finally:
             connection.close()
+
+    def _stream(self, exchange: Exchange) -> None:
+        """Pass a watch on until either side ends it."""
+        self.close_connection = True
+        connection = self.proxy.connect()
+        try:
+            answer = self._ask(connection, exchange)
+            with self.proxy.streaming(connection):
+                self.send_response_only(answer.status)
+                self.send_header('Transfer-Encoding', 'chunked')
+                self.end_headers()
+                while data := answer.read1(65536):
+                    self.wfile.write(b'%x\r\n%b\r\n' % (len(data), data))
+        except (OSError, http.client.HTTPException):
+            pass  # cut: the client sees an end that is none
+        finally:
+            connection.close()
+
+    def _ask(
+        self, connection: http.client.HTTPConnection, exchange: Exchange
+    ) -> http.client.HTTPResponse:
+        headers = {**exchange.headers, **self.proxy.headers}
+        if exchange.body:
+            headers['Content-Length'] = str(len(exchange.body))
+        connection.request(
+            exchange.method, exchange.path, exchange.body, headers
+        )
+        return connection.getresponse()
 
     def _answer(self, exchange: Exchange) -> None:
         try:
