@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     )
     from kuryr_sriov.node import Node
     from kuryr_sriov.npwg.requests import entries_of, pod_of, wants_networks
-    from kuryr_sriov.npwg.status import network_status
+    from kuryr_sriov.npwg.status import device_info, network_status
 
 __all__ = [
     'Attached',
@@ -118,6 +118,7 @@ __all__ = [
     'VfState',
     'Vif',
     'create_event',
+    'device_info',
     'entries_of',
     'load_config',
     'network_status',
@@ -139,6 +140,7 @@ _HOMES = {
     'PortObject': 'clients.kubernetes.portobject',
     'ReportedAttachment': 'clients.kubernetes.portobject',
     'create_event': 'clients.kubernetes.records',
+    'device_info': 'npwg.status',
     'entries_of': 'npwg.requests',
     'load_config': 'config.loading',
     'network_status': 'npwg.status',

@@ -96,7 +96,105 @@ CONTROLLER_OPTIONS = (
     ),
 )
 
-SECTIONS = ((DAEMON, DAEMON_OPTIONS), (CONTROLLER, CONTROLLER_OPTIONS))
+NODE = 'sriov_node'
+
+NODE_OPTIONS = (
+    cfg.StrOpt(
+        'way',
+        default='chained',
+        choices=[
+            (
+                'chained',
+                "after the cluster's primary CNI, for every pod; the daemon "
+                'adds itself to the active CNI configuration',
+            ),
+            (
+                'delegate',
+                'of Multus, which reads the same annotation; '
+                'NetworkAttachmentDefinitions then have a spec.config',
+            ),
+        ],
+        help='How pods come to the CNI plugin. Both read the same '
+        'annotation, so that a cluster uses one of the two.',
+    ),
+    cfg.StrOpt(
+        'cni_socket',
+        default='/run/kuryr-sriov/cni.sock',
+        help='Where the CNI plugin finds the daemon. The plugin looks at the '
+        "default; its folder has to be the host's.",
+    ),
+    cfg.StrOpt(
+        'cni_conf_dir',
+        default='/etc/cni/net.d',
+        help="The container runtime's folder of CNI configurations, as this "
+        'process sees it.',
+    ),
+    cfg.StrOpt(
+        'cni_bin_dir',
+        default='/opt/cni/bin',
+        help="The container runtime's folder of CNI plugins, as this process "
+        'sees it.',
+    ),
+    cfg.StrOpt(
+        'plugin',
+        default='/usr/libexec/kuryr-sriov/kuryr-sriov',
+        help='The CNI plugin that is copied there. If empty, none is, and '
+        'the CNI configuration is left alone.',
+    ),
+    cfg.FloatOpt(
+        'vifs_timeout',
+        default=60,
+        min=0,
+        help='Seconds that ADD waits at most for the controller to promise '
+        "the pod's VIFs. The CNI plugin waits 110 seconds for all.",
+    ),
+    cfg.FloatOpt(
+        'active_timeout',
+        default=0,
+        min=0,
+        help='Seconds that ADD waits at most for the network provider to say '
+        'that traffic flows; the pod does not start before that. 0 for not '
+        'at all.',
+    ),
+    cfg.FloatOpt(
+        'reconcile_interval',
+        default=300,
+        min=1,
+        help='Seconds after which the node looks again for VFs of sandboxes '
+        'that are gone.',
+    ),
+    cfg.FloatOpt(
+        'check_interval',
+        default=600,
+        min=1,
+        help='Seconds after which every attached VF is compared again with '
+        'its record. What differs becomes an event of the pod and a metric.',
+    ),
+    cfg.FloatOpt(
+        'drain_timeout',
+        default=25,
+        min=0,
+        help='Seconds for requests in progress to end when the daemon is to '
+        "end; less than the pod's terminationGracePeriodSeconds.",
+    ),
+    cfg.StrOpt(
+        'http_host',
+        default='127.0.0.1',
+        help='Address for /metrics, /healthz and /readyz; empty for all. The '
+        'daemon is in the network namespace of the node.',
+    ),
+    cfg.PortOpt(
+        'http_port',
+        default=9481,
+        help='Port for /metrics, /healthz and /readyz; 0 for any free one.',
+    ),
+)
+
+SECTIONS = (
+    (DAEMON, DAEMON_OPTIONS),
+    (CONTROLLER, CONTROLLER_OPTIONS),
+    (NODE, NODE_OPTIONS),
+)
 
 
 def register_daemon_options(conf: Any) -> Any:

@@ -11,7 +11,8 @@ from kuryr_sriov import controller, exceptions, model, node
 
 HOST = {
     *('Controller', 'Node', 'load_config'),
-    *('entries_of', 'network_status', 'pod_of', 'wants_networks'),
+    *('device_info', 'entries_of', 'network_status', 'pod_of'),
+    'wants_networks',
 }
 KUBERNETES = {
     *('Kubernetes', 'KubernetesSession', 'ObjectCache', 'Change'),

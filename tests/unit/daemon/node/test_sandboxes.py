@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A DEL overtakes an ADD, and then there is nothing to wire."""
+
+import threading
+from concurrent import futures
+
+import pytest
+
+from kuryr_sriov import TransientError
+from kuryr_sriov_daemon.node.sandboxes import Sandboxes
+
+
+@pytest.fixture
+def sandboxes():
+    return Sandboxes()
+
+
+def test_an_add_alone_goes_on(sandboxes):
+    with sandboxes.adding('a') as adding:
+        adding.check()
+        with adding.alone():
+            pass
+
+
+def test_a_del_ends_the_adds_that_came_before(sandboxes):
+    with sandboxes.adding('a') as first, sandboxes.adding('b') as other:
+        with sandboxes.deleting('a'):
+            pass
+        with pytest.raises(TransientError, match='deleted this sandbox'):
+            first.check()
+        with pytest.raises(TransientError), first.alone():
+            pytest.fail('it was deleted')
+        with sandboxes.adding('a') as later:
+            later.check()
+        other.check()
+
+
+def test_a_del_waits_until_an_add_has_wired(sandboxes):
+    wiring, go_on = threading.Event(), threading.Event()
+    order = []
+
+    def add():
+        with sandboxes.adding('a') as adding, adding.alone():
+            wiring.set()
+            go_on.wait()
+            order.append('wired')
+
+    def delete():
+        with sandboxes.deleting('a'):
+            order.append('deleted')
+
+    with futures.ThreadPoolExecutor() as threads:
+        added = threads.submit(add)
+        wiring.wait()
+        deleted = threads.submit(delete)
+        go_on.set()
+        added.result()
+        deleted.result()
+    assert order == ['wired', 'deleted']
+
+
+def test_an_add_that_waits_for_its_turn_finds_that_it_was_deleted(sandboxes):
+    deleting, go_on = threading.Event(), threading.Event()
+
+    def delete():
+        with sandboxes.deleting('a'):
+            deleting.set()
+            go_on.wait()
+
+    def wire(adding):
+        with adding.alone():
+            pytest.fail('it was deleted')
+
+    with futures.ThreadPoolExecutor() as threads:
+        with sandboxes.adding('a') as adding:
+            deleted = threads.submit(delete)
+            deleting.wait()
+            wired = threads.submit(wire, adding)
+            go_on.set()
+            with pytest.raises(TransientError):
+                wired.result()
+        deleted.result()
+
+
+def test_nothing_is_kept_of_sandboxes_that_are_done(sandboxes):
+    with sandboxes.adding('a'), sandboxes.deleting('a'):
+        assert sandboxes._sandboxes
+    assert not sandboxes._sandboxes
