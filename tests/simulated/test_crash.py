@@ -7,15 +7,12 @@ each of them is a point at which a process may die.
 
 import errno
 import itertools
-import pathlib
-import pickle
-import signal
-import subprocess
-import sys
 
 import pytest
 
 from kuryr_sriov import exceptions, model
+from kuryr_sriov.cmd.demo import mortal_process
+from kuryr_sriov.cmd.demo.shared_kernel import KernelServer
 from kuryr_sriov.host.locks import PfLocks
 from kuryr_sriov.testing.fixtures.interruption import Killed
 
@@ -198,21 +195,11 @@ def test_a_kill_at_any_point_of_reconcile(world, death, pod):
 
 def kill(world, point, method, *arguments):
     """Have another process call a method of Node, and die at ``point``."""
-    work = (
-        world.node.serve(),
-        str(world.path / 'kuryr.conf'),
-        method,
-        arguments,
-        point,
-    )
-    ended = subprocess.run(
-        [sys.executable, pathlib.Path(__file__).with_name('mortal.py')],
-        input=pickle.dumps(work),
-        stderr=subprocess.PIPE,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    with KernelServer(world.node.host.call) as server:
+        file = str(world.path / 'kuryr.conf')
+        calls = ((method, arguments),)
+        task = mortal_process.Task(server.address, (file,), calls, point)
+        mortal_process.run_until_killed(task)
 
 
 def assert_nobody_holds_a_lock(world):

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from kuryr_sriov import codec, model
-from kuryr_sriov.cmd.demo import howto_files, killing, narrative
+from kuryr_sriov.cmd.demo import (
+    howto_files,
+    mortal_process,
+    narrative,
+    shared_kernel,
+)
 from kuryr_sriov.controller import Controller
 from kuryr_sriov.node import Node
 from kuryr_sriov.npwg import requests, status
@@ -24,6 +29,35 @@ from kuryr_sriov.testing.simulation.simulated_node import (
 
 NETNS = '/run/netns/cni-5d1c8a9e'
 CONTAINER_ID = 'b1946ac92492d2347c6235b4d2611184'
+
+
+STEPS = (
+    'allocate',
+    'pair',
+    'lock',
+    'settle',
+    'record',
+    'connect',
+    'report',
+    'confirm',
+    'announce',
+    'restore',
+    'forget',
+)
+"""Where it can be killed: the steps of an attach, then of a detach."""
+
+
+def parse_kill_point(text: str) -> tuple[str, int]:
+    """``STEP`` or ``STEP+CHANGES``.
+
+    :raises ArgumentTypeError: it is neither.
+    """
+    step, _, changes = text.partition('+')
+    if step not in STEPS or not (changes or '0').isdecimal():
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not STEP or STEP+N; steps: {", ".join(STEPS)}'
+        )
+    return step, int(changes or 0)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,10 +89,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--kill-at',
-        type=killing.parse,
+        type=parse_kill_point,
         metavar='STEP[+N]',
         help='kill the attaching process when STEP begins, or N changes to '
-        f'the node later, and recover; one of {", ".join(killing.STEPS)}',
+        f'the node later, and recover; one of {", ".join(STEPS)}',
     )
 
 
@@ -112,14 +146,22 @@ def play(
         }
         node = stack.enter_context(Node(conf, host=simulated.host))
         if kill_at:
-            task = killing.Task(
-                simulated.serve(),
+            server = stack.enter_context(
+                shared_kernel.KernelServer(simulated.host.call)
+            )
+            task = mortal_process.Task(
+                server.address,
                 tuple(map(str, conf.config_file)),
-                sandbox,
-                tuple(vifs),
+                (
+                    ('attach', (sandbox, tuple(vifs))),
+                    ('detach', (sandbox.container_id,)),
+                ),
                 *kill_at,
             )
             report['killed'] = _kill(task, simulated, node, before)
+            # What was complete when the process died is the runtime's to end.
+            node.detach(sandbox.container_id)
+            report['killed']['recovered'] = simulated.state() == before
         attached = node.attach(sandbox, vifs)
         active = [controller.activate(a.vif, a.location) for a in attached]
         node.check(sandbox.container_id)
@@ -160,15 +202,15 @@ def _requested(files: howto_files.HowTo) -> list[dict[str, str]]:
 
 
 def _kill(
-    task: killing.Task,
+    task: mortal_process.Task,
     simulated: SimulatedNode,
     node: Node,
     before: Mapping[str, FunctionState],
 ) -> dict[str, Any]:
     """Let a process die, then do what a daemon does when it starts."""
-    killing.run(task)
+    mortal_process.run_until_killed(task)
     left = {
-        'step': task.step,
+        'step': task.point,
         'changes': task.changes,
         'changed': narrative.changes(before, simulated.state()),
         'on_record': [
@@ -177,9 +219,7 @@ def _kill(
         ],
     }
     node.reconcile()
-    # What was complete when the process died is the runtime's to end.
-    node.detach(task.sandbox.container_id)
-    return {**left, 'recovered': simulated.state() == before}
+    return left
 
 
 def _wired(

@@ -1,17 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node as a process sees it, in the simulation's own or another."""
+"""The simulated node as binding drivers reach it."""
 
 from __future__ import annotations
 
 import collections
-import contextlib
 import errno
-import os
 import pathlib
-import pickle
-import socket
-import socketserver
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -149,16 +143,12 @@ class SimulatedHost:
     """
 
     def __init__(self, call: Call) -> None:
+        self.call = call
         root = pathlib.Path(call('root'))
         self._root = root
         self._hooks: list[Callable[[str], object]] = []
         self.pci = SimulatedPci(root, call, self._change)
         self.links = SimulatedLinks(call, self._change)
-
-    @classmethod
-    def attach(cls, address: str) -> SimulatedHost:
-        """The node that another process serves at ``address``."""
-        return cls(_Remote(address))
 
     def on_change(self, hook: Callable[[str], object]) -> None:
         """Call ``hook`` with the operation's name before each change."""
@@ -171,65 +161,3 @@ class SimulatedHost:
     def _change(self, operation: str) -> None:
         for hook in self._hooks:
             hook(operation)
-
-
-class _Remote:
-    """A kernel's ``call`` over a unix socket, one connection each."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(self._address)
-            with connection.makefile('rwb') as stream:
-                pickle.dump((arguments, named), stream)
-                stream.flush()
-                answer, error = pickle.load(stream)
-        if error is not None:
-            raise error
-        return answer
-
-
-class Server(socketserver.ThreadingUnixStreamServer):
-    """Serves a kernel to the processes of this user.
-
-    :ivar address: for ``SimulatedHost.attach``.
-    """
-
-    daemon_threads = True
-    request_queue_size = 64
-
-    def __init__(self, call: Call) -> None:
-        self.call = call
-        self._folder = tempfile.TemporaryDirectory(prefix='simulated-node-')
-        self.address = os.path.join(self._folder.name, 'kernel')
-        super().__init__(self.address, _Handler)
-        self._thread = threading.Thread(
-            target=self.serve_forever, args=(0.05,), daemon=True
-        )
-        self._thread.start()
-
-    def close(self) -> None:
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
-        self._folder.cleanup()
-
-
-class _Handler(socketserver.StreamRequestHandler):
-    server: Server
-
-    def handle(self) -> None:
-        # A client may be killed at any point of this.
-        with contextlib.suppress(
-            EOFError, pickle.UnpicklingError, BrokenPipeError
-        ):
-            arguments, named = pickle.load(self.rfile)
-            pickle.dump(self._call(arguments, named), self.wfile)
-
-    def _call(self, arguments: Any, named: Any) -> tuple[Any, Any]:
-        try:
-            return self.server.call(*arguments, **named), None
-        except Exception as error:  # is raised in the process that asked
-            return None, error

@@ -37,7 +37,7 @@ from kuryr_sriov.testing.simulation.hardware import (
     Pf,
     Vf,
 )
-from kuryr_sriov.testing.simulation.simulated_host import Server, SimulatedHost
+from kuryr_sriov.testing.simulation.simulated_host import SimulatedHost
 
 __all__ = [
     'NICS',
@@ -96,7 +96,6 @@ class SimulatedNode:
         self._drivers = tuple(drivers)
         self._noiommu = iommu == 'noiommu'
         self._kernel = kernel.Kernel(pathlib.Path(root), iommu)
-        self._servers: list[Server] = []
         self.reboot()
         self.host = SimulatedHost(self._kernel.call)
 
@@ -130,18 +129,10 @@ class SimulatedNode:
         """Call ``hook`` before each change through ``host``; see there."""
         self.host.on_change(hook)
 
-    def serve(self) -> str:
-        """Let other processes in: an address for SimulatedHost.attach."""
-        server = Server(self._kernel.call)
-        self._servers.append(server)
-        return server.address
-
     def close(self) -> None:
-        """Serve no longer; nothing changes by itself any more."""
+        """Nothing changes by itself any more."""
         with self._kernel.lock:
             self._kernel.bus.stop()
-        while self._servers:
-            self._servers.pop().close()
 
     # What happens to a node.
 

@@ -172,7 +172,7 @@ def test_a_driver_that_does_not_let_go(node, pci, monkeypatch):
 
 
 def test_somebody_else_who_is_faster_does_no_harm(node, pci):
-    other = SimulatedHost.attach(node.serve())
+    other = SimulatedHost(node.host.call)
     bus = other.pci.root / 'sys/bus/pci/drivers'
 
     def faster(name):

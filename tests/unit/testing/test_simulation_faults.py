@@ -2,10 +2,6 @@
 """Faults, hooks, counters, threads and processes of the simulated node."""
 
 import errno
-import multiprocessing
-import os
-import signal
-import socket
 from concurrent import futures
 
 import pytest
@@ -13,7 +9,6 @@ import pytest
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.testing.simulation.simulated_node import (
     Pf,
-    SimulatedHost,
     SimulatedNode,
 )
 
@@ -54,19 +49,6 @@ def test_only_on_one_function(node):
         links.find(OTHER, '')
 
 
-def test_operations_of_all_processes_are_counted(node):
-    host = SimulatedHost.attach(node.serve())
-    host.links.find(VF, '')
-    node.host.links.find(VF, '')
-    node.host.pci.bind(VF, 'vfio-pci', 5)
-    assert node.operations == {
-        'find': 2,
-        'unbind': 1,
-        'driver_override': 2,
-        'bind': 1,
-    }
-
-
 def test_a_hook_is_called_before_each_change(node):
     seen = []
     node.on_change(lambda name: seen.append((name, node.state()[VF])))
@@ -105,62 +87,6 @@ def test_a_hook_that_raises_prevents_the_change(node):
     with pytest.raises(Killed, match='unbind'):
         node.host.pci.bind(VF, 'vfio-pci', 5)
     assert node.state() == before
-
-
-def test_another_process_has_the_same_node(node):
-    host = SimulatedHost.attach(node.serve())
-    host.pci.bind(VF, 'vfio-pci', 5)
-    assert host.pci.device(VF) == node.host.pci.device(VF)
-    assert host.boot_id() == node.host.boot_id()
-    index = host.pci.device(OTHER).ifindex
-    assert host.links.get(index) == node.host.links.get(index)
-
-
-def test_errors_are_the_same_there(node):
-    host = SimulatedHost.attach(node.serve())
-    for links in (host.links, node.host.links):
-        with pytest.raises(exceptions.KernelError, match='is gone') as caught:
-            links.get(99)
-        assert caught.value.errno == errno.ENODEV
-
-
-def mortal(address, kills):
-    """Attach, and be killed before the next change of that name."""
-    host = SimulatedHost.attach(address)
-
-    def kill(name):
-        if name == kills:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    host.on_change(kill)
-    host.pci.bind(VF, 'vfio-pci', 5)
-
-
-@pytest.mark.parametrize(
-    ('kills', 'driver', 'override'),
-    [('unbind', 'igbvf', ''), ('bind', '', 'vfio-pci')],
-)
-def test_a_killed_process_leaves_what_it_has_done(
-    node, kills, driver, override
-):
-    spawn = multiprocessing.get_context('spawn')
-    process = spawn.Process(target=mortal, args=(node.serve(), kills))
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
-    state = node.state()[VF]
-    assert (state.driver, state.driver_override) == (driver, override)
-
-
-@pytest.mark.parametrize('sent', [b'', b'\x80\x04\x95'])
-def test_one_that_is_killed_while_it_asks_harms_nobody(node, sent, capfd):
-    address = node.serve()
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(address)
-        connection.sendall(sent)
-    assert SimulatedHost.attach(address).pci.device(VF).driver == 'igbvf'
-    node.close()
-    assert capfd.readouterr().err == ''
 
 
 def test_many_threads_at_once(tmp_path):
