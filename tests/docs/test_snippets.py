@@ -22,9 +22,7 @@ MAC = re.compile('(?:[0-9a-f]{2}:){5}[0-9a-f]{2}')
 def test_demo_prints_what_is_shown(snippets, capsys):
     assert main.main(['demo']) == 0
     printed = MAC.sub('MAC', capsys.readouterr().out)
-    start, end = (snippets / 'demo.txt').read_text().split('...\n')
-    assert printed.startswith(MAC.sub('MAC', start))
-    assert printed.endswith(end)
+    assert printed == MAC.sub('MAC', (snippets / 'demo.txt').read_text())
 
 
 def test_steps_to_kill_it_at_are_told(capsys):

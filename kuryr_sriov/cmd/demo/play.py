@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -107,29 +108,32 @@ def run(args: argparse.Namespace) -> int:
             found = cloud_networks.read(
                 args.cloud, args.subnets.split(','), folder
             )
-            report = play(
+            report = play_howto(
                 found.adapted(files), folder, args.kill_at, found.conf
             )
         else:
-            report = play(files, folder, args.kill_at)
-    narrative.show(report, as_json=args.json)
+            report = play_howto(files, folder, args.kill_at)
+    if args.json:
+        print(json.dumps(report, indent=2))
+    else:
+        print(*narrative.report_lines(report), sep='\n')
     return 0 if all(report['given_back'].values()) else 1
 
 
-def play(
+def play_howto(
     files: howto_files.HowTo,
     scratch: Path,
     kill_at: tuple[str, int] | None,
     *more: Path,
 ) -> dict[str, Any]:
-    """The whole how-to; see ``story`` for what is returned."""
+    """The whole how-to; the report of it, as ``--json`` prints it."""
     (scratch / 'kubelet').mkdir()
     conf = files.conf(scratch, *more)
     with contextlib.ExitStack() as stack:
         simulated = SimulatedNode(scratch / 'node', files.pfs())
         stack.callback(simulated.close)
         kubelet = stack.enter_context(Kubelet(scratch / 'kubelet'))
-        _offer(files, conf, simulated, kubelet)
+        _offer_devices(files, conf, simulated, kubelet)
         published: dict[model.Pod, Sequence[model.Vif]] = {}
         controller = Controller(conf, files.get_nad, published.__setitem__)
         before = simulated.state()
@@ -141,7 +145,7 @@ def play(
         sandbox = model.Sandbox(CONTAINER_ID, simulated.add_netns(NETNS), pod)
         report: dict[str, Any] = {
             'pod': str(pod),
-            'requested': _requested(files),
+            'requested': _requested_networks(files),
             'promised': codec.to_builtins(vifs),
         }
         node = stack.enter_context(Node(conf, host=simulated.host))
@@ -158,14 +162,16 @@ def play(
                 ),
                 *kill_at,
             )
-            report['killed'] = _kill(task, simulated, node, before)
+            report['killed'] = _kill_and_reconcile(
+                task, simulated, node, before
+            )
             # What was complete when the process died is the runtime's to end.
             node.detach(sandbox.container_id)
             report['killed']['recovered'] = simulated.state() == before
         attached = node.attach(sandbox, vifs)
         active = [controller.activate(a.vif, a.location) for a in attached]
         node.check(sandbox.container_id)
-        report |= _wired(attached, active, simulated.state())
+        report |= _describe_wiring(attached, active, simulated.state())
 
         node.detach(sandbox.container_id)
         controller.release(files.pod)
@@ -177,7 +183,7 @@ def play(
     return report
 
 
-def _offer(
+def _offer_devices(
     files: howto_files.HowTo,
     conf: Any,
     simulated: SimulatedNode,
@@ -191,7 +197,7 @@ def _offer(
         )
 
 
-def _requested(files: howto_files.HowTo) -> list[dict[str, str]]:
+def _requested_networks(files: howto_files.HowTo) -> list[dict[str, str]]:
     return [
         {
             'network': f'{entry.namespace}/{entry.name}',
@@ -201,7 +207,7 @@ def _requested(files: howto_files.HowTo) -> list[dict[str, str]]:
     ]
 
 
-def _kill(
+def _kill_and_reconcile(
     task: mortal_process.Task,
     simulated: SimulatedNode,
     node: Node,
@@ -212,7 +218,7 @@ def _kill(
     left = {
         'step': task.point,
         'changes': task.changes,
-        'changed': narrative.changes(before, simulated.state()),
+        'changed': narrative.describe_changes(before, simulated.state()),
         'on_record': [
             {'interface': record.vif.ifname, 'pci': record.pci}
             for record in node.ledger.all()
@@ -222,7 +228,7 @@ def _kill(
     return left
 
 
-def _wired(
+def _describe_wiring(
     attached: Sequence[model.Attached],
     active: Sequence[model.Vif],
     state: Mapping[str, FunctionState],

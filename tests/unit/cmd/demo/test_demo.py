@@ -6,6 +6,7 @@ import json
 import pytest
 
 from kuryr_sriov.cmd import main
+from kuryr_sriov.cmd.demo import narrative
 
 
 def demo(capsys, *arguments):
@@ -14,21 +15,31 @@ def demo(capsys, *arguments):
     return status, capsys.readouterr().out
 
 
-def test_it_says_what_was_requested_bound_and_given_back(capsys):
+def test_it_says_what_was_bound_and_given_back(capsys):
     status, out = demo(capsys)
     assert status == 0
+    lines = out.splitlines()
+    assert lines[0] == 'It works: the pod got its 2 VFs, and gave them back.'
+    assert len(lines) < 25
+    assert max(map(len, lines)) < 80
     for words in (
+        'VF 0000:02:10.0 of PF 0000:02:00.0 on physnet22, for '
         'default/sriov-net1',
-        'VF 0000:02:10.0 of PF 0000:02:00.0  by vfio-pci',
         'VLAN 3502',
-        'driver igbvf, in /run/netns/',
-        '"pf-pci-address": "0000:02:00.1"',
-        'node as before       yes',
-        'ledger empty         yes',
-        'addresses all free   yes',
+        'kernel driver igbvf, in /run/netns/',
+        'each VF is as it was before: yes',
+        'the ledger is empty: yes',
+        'all addresses are free: yes',
     ):
         assert words in out
-    assert max(map(len, out.splitlines())) < 80
+
+
+def test_what_was_not_given_back_is_the_first_thing_said():
+    given = {'node': False, 'ledger': True, 'addresses': False}
+    report = {'pod': 'a/b', 'promised': [], 'bound': [], 'given_back': given}
+    lines = list(narrative.report_lines(report))
+    assert lines[0] == 'FAILED: not given back: node, addresses.'
+    assert '  each VF is as it was before: NO' in lines
 
 
 def test_machines_read_it_as_json(capsys):
@@ -62,11 +73,17 @@ def test_a_process_killed_on_the_way_is_recovered_from(
     assert killed['recovered']
 
 
-def test_a_kill_is_told_to_people_too(capsys):
-    status, out = demo(capsys, '--kill-at', 'lock')
+@pytest.mark.parametrize(
+    ('step', 'on_record'),
+    [('lock', 'nothing'), ('connect+7', 'net1 on 0000:02:10.0, net2 on')],
+)
+def test_a_kill_is_told_to_people_too(capsys, step, on_record):
+    status, out = demo(capsys, '--kill-at', step)
     assert status == 0
-    assert 'Killed (SIGKILL) at lock' in out
-    assert 'nothing on record' in out
+    assert f'killed (SIGKILL) at {step.partition("+")[0]}' in out
+    assert f'on record: {on_record}' in out
+    assert len(out.splitlines()) < 25
+    assert max(map(len, out.splitlines())) < 80
 
 
 def test_a_step_that_does_not_exist_is_a_usage_error(capsys):
