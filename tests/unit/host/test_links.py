@@ -280,7 +280,7 @@ def test_a_pci_functions_interface_is_found(links):
 
 
 def test_nothing_is_left_open_and_every_request_is_counted(links, veth):
-    """Defect 15: netlink sockets never closed."""
+    """kuryr-kubernetes never closed its netlink sockets."""
     here, index, _ = veth
     links.get(index, here)
     before = os.listdir('/proc/self/fd'), threading.active_count()

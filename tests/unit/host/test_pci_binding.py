@@ -67,7 +67,7 @@ def test_where_it_is_bound_already_nothing_is_written(node, pci):
 def test_a_driver_override_that_a_crash_has_left_is_cleared(
     node, pci, tmp_path
 ):
-    """Defect 8: driver_override stays pinned."""
+    """kuryr-kubernetes left driver_override pinned."""
     path = tmp_path / 'sys/bus/pci/devices' / VF / 'driver_override'
     for driver in ('igbvf', 'vfio-pci', '', None):
         pci._write(path, 'vfio-pci')

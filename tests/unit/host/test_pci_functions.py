@@ -132,7 +132,7 @@ def test_an_interface_in_a_pod_leaves_an_empty_folder(tmp_path):
     'pci', ['0000:02:10.1', '', '..', '02:10.0', '0000:02:10.0/../..']
 )
 def test_an_unknown_address_is_named(tmp_path, pci):
-    """Defect 13: four Nones, then a TypeError."""
+    """kuryr-kubernetes went on with None, to a TypeError elsewhere."""
     SimulatedNode(tmp_path, [Pf(PF, 'ens6')])
     with pytest.raises(exceptions.DeviceMissing) as caught:
         Sysfs(tmp_path).device(pci)

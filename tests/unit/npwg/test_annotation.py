@@ -37,7 +37,7 @@ def test_short_form_in_full():
     ]
 
 
-def test_defect_20_a_namespace_does_not_leak_into_the_next_entry():
+def test_a_namespace_does_not_leak_into_the_next_entry():
     assert [entry[0] for entry in names('other/a,b')] == ['other', 'mine']
     value = '[{"name": "a", "namespace": "other"}, {"name": "b"}]'
     assert [entry[0] for entry in names(value)] == ['other', 'mine']

@@ -107,7 +107,7 @@ def test_too_few_names_both_numbers():
     )
 
 
-def test_defect_19_the_pod_is_only_read():
+def test_the_pod_is_only_read():
     body = pod(container({A: '2'}, {B: '1'}), init=(container({A: '1'}),))
     before = copy.deepcopy(body)
     check_requested(needs(A, A), body)

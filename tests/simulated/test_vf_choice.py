@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which VF a pod gets, and what is done to it.
 
-The numbers are those of kuryr-kubernetes' defects that this library must
-not repeat.
+kuryr-kubernetes failed in each of these ways.
 """
 
 import errno
@@ -34,7 +33,7 @@ def kubelet():
 
 
 @pytest.mark.parametrize('get', ['yes', 'no'])
-def test_defect_01_a_pod_is_known_by_namespace_and_name(world, kubelet, get):
+def test_a_pod_is_known_by_namespace_and_name(world, kubelet, get):
     kubelet.get = get
     pcis = [world.vf(1, 0).pci, world.vf(1, 1).pci]
     kubelet.plug(PHYSNET23, pcis)
@@ -52,14 +51,14 @@ def test_defect_01_a_pod_is_known_by_namespace_and_name(world, kubelet, get):
 
 
 @pytest.mark.parametrize('pf', [0, 1])
-def test_defect_02_vf_zero_is_a_vf_like_any_other(world, pf):
+def test_vf_zero_is_a_vf_like_any_other(world, pf):
     vif = world.vif('net1', pf)
     world.start().attach(world.sandbox(1, world.vf(pf, 0)), [vif])
     held = held_by_pf(world, pf, 0)
     assert (held.mac, held.vlan) == (vif.mac, vif.vlan)
 
 
-def test_defect_03_in_a_vm_the_vf_itself_gets_the_mac(world):
+def test_in_a_vm_the_vf_itself_gets_the_mac(world):
     world.node = SimulatedNode(world.path / 'vm', [Vf('0000:00:05.0', 'ens5')])
     before = world.node.state()
     node = world.start(allocations=None)
@@ -71,14 +70,14 @@ def test_defect_03_in_a_vm_the_vf_itself_gets_the_mac(world):
     assert world.node.state() == before
 
 
-def test_defect_04_no_vf_is_an_error(world):
+def test_no_vf_is_an_error(world):
     node = world.start()
     with pytest.raises(exceptions.NotAllocated, match='allocated 0 to'):
         node.attach(world.sandbox(1), [world.vif('net1', 1)])
     assert node.ledger.all() == ()
 
 
-def test_defect_06_del_restores_vlan_mac_name_and_mtu(world):
+def test_del_restores_vlan_mac_name_and_mtu(world):
     before = held_by_pf(world, 1, 0)
     device = world.node.host.pci.device(world.vf(1, 0).pci)
     link = world.node.host.links.get(device.ifindex)
@@ -92,7 +91,7 @@ def test_defect_06_del_restores_vlan_mac_name_and_mtu(world):
     assert (held.vlan, held.mac) == (before.vlan, before.mac)
 
 
-def test_defect_07_a_retry_still_knows_the_original_driver(world):
+def test_a_retry_still_knows_the_original_driver(world):
     def die(step):
         if step == 'report':
             raise Killed
@@ -109,7 +108,7 @@ def test_defect_07_a_retry_still_knows_the_original_driver(world):
     assert world.node.state()[world.vf(0, 0).pci].driver == 'igbvf'
 
 
-def test_defect_08_a_failed_bind_gives_the_vf_back_and_pins_nothing(world):
+def test_a_failed_bind_gives_the_vf_back_and_pins_nothing(world):
     before = world.node.state()
     node = world.start()
     world.node.fail('bind', errno.EINVAL)
@@ -120,7 +119,7 @@ def test_defect_08_a_failed_bind_gives_the_vf_back_and_pins_nothing(world):
     assert world.node.state() == before
 
 
-def test_defect_09_a_bifurcated_vf_is_configured_and_given_back(world):
+def test_a_bifurcated_vf_is_configured_and_given_back(world):
     pf = Pf('0000:02:00.1', 'ens8', vfs=2, driver='mlx5_core')
     world.node = SimulatedNode(world.path / 'mlx5', [pf])
     world.text = world.text.replace(
@@ -137,7 +136,7 @@ def test_defect_09_a_bifurcated_vf_is_configured_and_given_back(world):
     assert world.node.state() == before
 
 
-def test_defect_10_root_writes_only_to_what_the_kubelet_allocated(world):
+def test_root_writes_only_to_what_the_kubelet_allocated(world):
     """What a pod's author can edit, its annotations, the node never sees."""
     assert model.Pod.__slots__ == ('namespace', 'name', 'uid', 'node')
     foreign = world.vf(1, 1)
@@ -155,7 +154,7 @@ def test_defect_10_root_writes_only_to_what_the_kubelet_allocated(world):
     assert foreign.pci not in touched
 
 
-def test_defect_13_an_unknown_vf_is_named(world):
+def test_an_unknown_vf_is_named(world):
     node = world.start()
     device = model.Device(PHYSNET23, '0000:7f:10.3')
     with pytest.raises(exceptions.DeviceMissing, match=device.pci):
@@ -163,7 +162,7 @@ def test_defect_13_an_unknown_vf_is_named(world):
     assert node.ledger.all() == ()
 
 
-def test_defect_14_the_nodes_name_is_not_the_host_name(world, monkeypatch):
+def test_the_nodes_name_is_not_the_host_name(world, monkeypatch):
     monkeypatch.setattr(socket, 'gethostname', lambda: 'localhost')
     node = world.start()
     sandbox = world.sandbox(1, world.vf(1, 0))

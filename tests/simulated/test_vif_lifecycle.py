@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pod's VIFs: asked for, told where they are, and never leaked.
 
-The numbers are those of kuryr-kubernetes' defects that this library must
-not repeat. The provider is ``local``; they hold for any.
+kuryr-kubernetes failed in each of these ways. The provider is ``local``;
+they hold for any.
 """
 
 import copy
@@ -45,9 +45,7 @@ def body(files):
     return copy.deepcopy(dict(files.pod))
 
 
-def test_defect_16_the_provider_is_told_where_the_vif_is(
-    world, controller, body
-):
+def test_the_provider_is_told_where_the_vif_is(world, controller, body):
     vifs = controller.request(body)
     node = world.start()
     sandbox = world.sandbox(1, world.vf(0, 0), world.vf(1, 0))
@@ -60,9 +58,7 @@ def test_defect_16_the_provider_is_told_where_the_vif_is(
     }
 
 
-def test_defect_16_what_the_provider_does_not_know_is_refused(
-    world, controller, body
-):
+def test_what_the_provider_does_not_know_is_refused(world, controller, body):
     """It is its answer that counts."""
     vifs = controller.request(body)
     sandbox = world.sandbox(1, world.vf(0, 0), world.vf(1, 0))
@@ -72,9 +68,7 @@ def test_defect_16_what_the_provider_does_not_know_is_refused(
         controller.activate(attached.vif, attached.location)
 
 
-def test_defect_17_a_vif_is_active_when_the_provider_says_so(
-    world, controller, body
-):
+def test_a_vif_is_active_when_the_provider_says_so(world, controller, body):
     vifs = controller.request(body)
     assert [vif.active for vif in vifs] == [False, False]
     sandbox = world.sandbox(1, world.vf(0, 0), world.vf(1, 0))
@@ -85,23 +79,21 @@ def test_defect_17_a_vif_is_active_when_the_provider_says_so(
 
 
 @pytest.mark.parametrize('resources', [{}, {'intel.com/physnet22': '1'}])
-def test_defect_18_a_pod_without_its_vfs_gets_no_port(
-    controller, body, resources
-):
+def test_a_pod_without_its_vfs_gets_no_port(controller, body, resources):
     body['spec']['containers'][0]['resources'] = {'requests': resources}
     with pytest.raises(exceptions.NotAllocated, match='physnet23'):
         controller.request(body)
     assert list(controller.vifs.list_vifs()) == []
 
 
-def test_defect_18_a_lookup_that_fails_leaks_no_port(controller, body):
+def test_a_lookup_that_fails_leaks_no_port(controller, body):
     body['metadata']['annotations'][NETWORKS] = 'sriov-net1,sriov-net9'
     with pytest.raises(exceptions.KuryrSriovError):
         controller.request(body)
     assert list(controller.vifs.list_vifs()) == []
 
 
-def test_defect_19_the_pods_spec_is_only_read(controller, body):
+def test_the_pods_spec_is_only_read(controller, body):
     before = copy.deepcopy(body)
     controller.request(body)
     controller.request(body)
@@ -109,7 +101,7 @@ def test_defect_19_the_pods_spec_is_only_read(controller, body):
     assert body == before
 
 
-def test_defect_20_each_network_has_its_own_namespace_and_ifname(
+def test_each_network_has_its_own_namespace_and_ifname(
     controller, body, asked
 ):
     body['metadata']['annotations'][NETWORKS] = (
@@ -123,9 +115,7 @@ def test_defect_20_each_network_has_its_own_namespace_and_ifname(
     ]
 
 
-def test_defect_20_an_error_in_the_second_leaks_no_first_port(
-    controller, body
-):
+def test_an_error_in_the_second_leaks_no_first_port(controller, body):
     body['metadata']['annotations'][NETWORKS] = (
         '[{"name": "sriov-net1"}, {"name": "sriov-net2", "ips": ["10.9.9.9"]}]'
     )

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pod's way through sandboxes, threads and crashes.
 
-The numbers are those of kuryr-kubernetes' defects that this library must
-not repeat.
+kuryr-kubernetes failed in each of these ways.
 """
 
 import collections
@@ -15,7 +14,7 @@ from kuryr_sriov import exceptions
 from kuryr_sriov.host.links import Netlink
 
 
-def test_defect_05_a_restarted_sandbox_is_attached_again(world):
+def test_a_restarted_sandbox_is_attached_again(world):
     node = world.start()
     device = world.vf(1, 0)
     for generation in (1, 2, 3):
@@ -44,7 +43,7 @@ class Crowd:
             self.most[pf] = max(self.most[pf], self._now[pf])
 
 
-def test_defect_11_one_configuration_at_a_time_per_pf(world):
+def test_one_configuration_at_a_time_per_pf(world):
     """By two daemons, each with threads."""
     before = world.node.state()
     crowd = Crowd()
@@ -68,7 +67,7 @@ def test_defect_11_one_configuration_at_a_time_per_pf(world):
     assert nodes[0].ledger.all() == ()
 
 
-def test_defect_11_concurrent_records_do_not_overwrite_each_other(world):
+def test_concurrent_records_do_not_overwrite_each_other(world):
     nodes = [world.start(), world.start()]
 
     def attach(number):
@@ -81,7 +80,7 @@ def test_defect_11_concurrent_records_do_not_overwrite_each_other(world):
     assert len(nodes[0].ledger.all()) == 4
 
 
-def test_defect_12_del_needs_no_pod_no_kubelet_and_no_netns(world):
+def test_del_needs_no_pod_no_kubelet_and_no_netns(world):
     before = world.node.state()
     first = world.start()
     sandbox = world.sandbox(1, world.vf(0, 0), world.vf(1, 0))
@@ -97,7 +96,7 @@ def test_defect_12_del_needs_no_pod_no_kubelet_and_no_netns(world):
     assert world.node.state() == before
 
 
-def test_defect_15_no_netlink_socket_stays_open():
+def test_no_netlink_socket_stays_open():
     links = Netlink()
     before = os.listdir('/proc/self/fd')
     for _ in range(3):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What users of other SR-IOV plugins report, again and again.
 
-Each test is named by the report: its project, and issue or pull request.
+Each test's docstring names the reports: the project, and its issue or pull
+request.
 """
 
 import concurrent.futures
@@ -31,7 +32,8 @@ def attach(world, node, pod, pf=1, index=0, **fields):
     return sandbox
 
 
-def test_sriov_cni_219_an_old_del_leaves_the_new_owner_alone(world, node):
+def test_an_old_del_leaves_the_new_owner_alone(world, node):
+    """Reported to sriov-cni #219."""
     old = attach(world, node, 1)
     world.node.delete_netns(old.netns)
     new = attach(world, node, 2)
@@ -39,7 +41,8 @@ def test_sriov_cni_219_an_old_del_leaves_the_new_owner_alone(world, node):
     node.check(new.container_id)
 
 
-def test_sriov_cni_126_a_netns_gone_before_del(world, node, before):
+def test_a_netns_that_is_gone_does_not_keep_its_vf(world, node, before):
+    """Reported to sriov-cni #126."""
     sandbox = attach(world, node, 1)
     world.node.delete_netns(sandbox.netns)
     link = world.node.state()[world.vf(1, 0).pci].link
@@ -48,10 +51,13 @@ def test_sriov_cni_126_a_netns_gone_before_del(world, node, before):
     assert world.node.state() == before
 
 
-def test_sriov_cni_349_a_vf_in_no_netns_that_can_be_named(
+def test_a_vf_whose_netns_has_no_path_any_more_comes_home(
     world, node, before, monkeypatch
 ):
-    """Its path is unmounted, but some process keeps it."""
+    """Its path is unmounted, but some process keeps it.
+
+    Reported to sriov-cni #349.
+    """
     sandbox = attach(world, node, 1)
     links = world.node.host.links
     monkeypatch.setattr(links, 'alive', lambda netns: netns == '')
@@ -63,9 +69,10 @@ def test_sriov_cni_349_a_vf_in_no_netns_that_can_be_named(
     ('setting', 'value'),
     [('min_tx_rate', 100), ('link_state', 'disable'), ('trust', True)],
 )
-def test_sriov_cni_119_208_291_a_setting_the_nic_refuses(
+def test_a_setting_the_nic_refuses_is_named_and_undone(
     world, node, before, setting, value
 ):
+    """Reported to sriov-cni #119, #208, #291."""
     world.node.refuse('0000:02:00.1', {setting: errno.EOPNOTSUPP})
     with pytest.raises(exceptions.UnsupportedSetting) as raised:
         attach(world, node, 1, **{setting: value})
@@ -74,9 +81,8 @@ def test_sriov_cni_119_208_291_a_setting_the_nic_refuses(
 
 
 @pytest.mark.parametrize('name', ['net1', 'ens8v0net1', 'temp_5', 'dev5'])
-def test_sriov_cni_111_250_445_no_name_is_in_the_way(
-    world, node, before, name
-):
+def test_no_interface_name_is_in_the_way(world, node, before, name):
+    """Reported to sriov-cni #111, #250, #445."""
     world.node.add_interface(name)
     sandbox = attach(world, node, 1)
     node.check(sandbox.container_id)
@@ -86,7 +92,8 @@ def test_sriov_cni_111_250_445_no_name_is_in_the_way(
 
 
 @pytest.mark.parametrize('collect', ['reconcile', 'gc'])
-def test_device_plugin_685_a_del_that_never_ran(world, node, before, collect):
+def test_a_vf_whose_del_never_ran_comes_home(world, node, before, collect):
+    """Reported to sriov-network-device-plugin #685."""
     sandbox = attach(world, node, 1)
     if collect == 'gc':
         node.collect_garbage(())
@@ -98,10 +105,11 @@ def test_device_plugin_685_a_del_that_never_ran(world, node, before, collect):
     assert len(set(macs)) == len(macs)
 
 
-def test_openshift_sriov_cni_58_multus_1342_all_pods_deleted_at_once(
-    world, node, before
-):
-    """Their netns go at any time meanwhile."""
+def test_all_pods_deleted_at_once_give_their_vfs_back(world, node, before):
+    """Their netns go at any time meanwhile.
+
+    Reported to openshift/sriov-cni #58 and multus-cni #1342.
+    """
     sandboxes = [
         attach(world, node, number, *divmod(number, 2)) for number in range(4)
     ]
@@ -119,8 +127,11 @@ def test_openshift_sriov_cni_58_multus_1342_all_pods_deleted_at_once(
     assert node.ledger.all() == ()
 
 
-def test_sriov_cni_34_one_pf_is_configured_by_one_other_pfs_go_on(world):
-    """The NIC cannot take more; the other NIC does not care."""
+def test_one_pf_is_configured_by_one_other_pfs_go_on(world):
+    """The NIC cannot take more; the other NIC does not care.
+
+    Reported to sriov-cni #34.
+    """
     world.text += 'pf_lock_timeout = 0.1\n'
     node, other = world.start(), world.start()
     entered, go_on = threading.Event(), threading.Event()
@@ -148,14 +159,16 @@ def test_sriov_cni_34_one_pf_is_configured_by_one_other_pfs_go_on(world):
     attach(world, other, 2, index=1)
 
 
-def test_sriov_cni_213_a_busy_device_is_asked_again(world, node):
+def test_a_busy_device_is_asked_again(world, node):
+    """Reported to sriov-cni #213."""
     world.node.fail('set', errno.EBUSY, times=3)
     world.node.fail('unbind', errno.EBUSY, times=3)
     node.check(attach(world, node, 1, pf=0).container_id)
     node.check(attach(world, node, 2, pf=1).container_id)
 
 
-def test_sriov_cni_213_but_not_for_ever(world, before):
+def test_a_device_that_stays_busy_is_given_up(world, before):
+    """Reported to sriov-cni #213."""
     world.timeout = 0.1
     node = world.start()
     world.node.fail('unbind', errno.EBUSY, times=0)
@@ -165,10 +178,11 @@ def test_sriov_cni_213_but_not_for_ever(world, before):
     assert node.ledger.all() == ()
 
 
-def test_sriov_cni_232_239_a_mac_that_the_pf_shows_later(
-    world, node, monkeypatch
-):
-    """It is read back until it is there."""
+def test_a_mac_that_the_pf_shows_late_is_waited_for(world, node, monkeypatch):
+    """It is read back until it is there.
+
+    Reported to sriov-cni #232, #239.
+    """
     links = world.node.host.links
     read, stale = links.vf, []
 
@@ -183,7 +197,8 @@ def test_sriov_cni_232_239_a_mac_that_the_pf_shows_later(
     node.check(sandbox.container_id)
 
 
-def test_sriov_cni_232_239_a_mac_that_the_pf_never_shows(world, monkeypatch):
+def test_a_mac_that_the_pf_never_shows_is_refused(world, monkeypatch):
+    """Reported to sriov-cni #232, #239."""
     world.timeout = 0.05
     node = world.start()
     links = world.node.host.links
@@ -195,8 +210,11 @@ def test_sriov_cni_232_239_a_mac_that_the_pf_never_shows(world, monkeypatch):
     assert node.ledger.all() == ()
 
 
-def test_device_plugin_451_kubernetes_104581_what_a_reboot_changes(world):
-    """IOMMU groups and allocations; nothing is kept over it."""
+def test_nothing_is_kept_of_what_a_reboot_changes(world):
+    """IOMMU groups and allocations; nothing is kept over it.
+
+    Reported to sriov-network-device-plugin #451 and kubernetes #104581.
+    """
     nodes = []
     for index in (0, 1):
         device = world.vf(0, index)
@@ -210,8 +228,11 @@ def test_device_plugin_451_kubernetes_104581_what_a_reboot_changes(world):
     assert nodes[0] != nodes[1]
 
 
-def test_sriov_cni_231_multus_pr_1540_each_network_keeps_its_vf(world, node):
-    """Whatever the order in which the kubelet lists them."""
+def test_each_network_keeps_its_vf(world, node):
+    """Whatever the order in which the kubelet lists them.
+
+    Reported to sriov-cni #231 and multus-cni, pull request 1540.
+    """
 
     def die(step):
         if step == 'confirm':
@@ -233,7 +254,8 @@ def test_sriov_cni_231_multus_pr_1540_each_network_keeps_its_vf(world, node):
         assert (link.name, link.mac) == (vif.ifname, vif.mac)
 
 
-def test_device_plugin_420_a_pf_that_was_renamed(world, node, before):
+def test_a_pf_that_was_renamed_is_still_the_same(world, node, before):
+    """Reported to sriov-network-device-plugin #420."""
     sandbox = attach(world, node, 1)
     world.node.rename('0000:02:00.1', 'enp2s0f1')
     second = attach(world, node, 2, index=1)
