@@ -2,6 +2,7 @@
 """Each foreign library has one importer, which maps its errors once."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,25 +19,44 @@ IMPORTERS = {
     'openstack': {'clients/neutron.py'},
     'pyroute2': {'host/links.py'},
     'stevedore': {'plugins.py'},
+    'yaml': {'config/yaml_file.py'},
     'urllib3': {'clients/kubernetes/session.py'},
 }
 
 
+def names_of_imports(path):
+    """All that a module imports, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module or ''
+
+
 def importers(library):
-    """Modules that import it, also inside functions."""
-    found = set()
-    for path in PACKAGE.rglob('*.py'):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = (
-                [alias.name for alias in node.names]
-                if isinstance(node, ast.Import)
-                else [node.module or '']
-                if isinstance(node, ast.ImportFrom) and not node.level
-                else []
-            )
-            if any(name.split('.')[0] == library for name in names):
-                found.add(str(path.relative_to(PACKAGE)))
-    return found
+    """Modules that import it."""
+    return {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob('*.py')
+        if any(
+            name.split('.')[0] == library for name in names_of_imports(path)
+        )
+    }
+
+
+def imported():
+    """Top names of all that any module imports and Python does not bring."""
+    names = {
+        name.split('.')[0]
+        for path in PACKAGE.rglob('*.py')
+        for name in names_of_imports(path)
+    }
+    return names - sys.stdlib_module_names - {'', 'kuryr_sriov'}
+
+
+def test_every_foreign_library_is_listed():
+    everywhere = {'oslo_config', 'pytest'}
+    assert imported() == {*IMPORTERS, *everywhere}
 
 
 @pytest.mark.parametrize('library', IMPORTERS)

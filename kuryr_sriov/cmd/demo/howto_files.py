@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kuryr_sriov import exceptions
-from kuryr_sriov.config import loading
+from kuryr_sriov.config import loading, yaml_file
 from kuryr_sriov.testing.simulation.simulated_node import Pf
 
 NODE = 'node1'
@@ -96,10 +94,10 @@ def read(folder: Path, node: str = NODE) -> HowTo:
     """
     try:
         nads = [
-            yaml.safe_load(path.read_text())
+            yaml_file.read_yaml(path)
             for path in sorted(folder.glob('sriov-net*.yaml'))
         ]
-        deployment = yaml.safe_load((folder / 'deployment.yaml').read_text())
+        deployment = yaml_file.read_yaml(folder / 'deployment.yaml')
         plugin = json.loads((folder / 'device-plugin.json').read_text())
         return HowTo(
             folder,
@@ -110,7 +108,7 @@ def read(folder: Path, node: str = NODE) -> HowTo:
                 for pool in plugin['resourceList']
             },
         )
-    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise exceptions.ConfigurationError(
             [
                 f'{folder}: the files of the how-to cannot be read '

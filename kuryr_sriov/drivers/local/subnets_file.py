@@ -29,9 +29,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from kuryr_sriov import exceptions, model
+from kuryr_sriov.config import yaml_file
 from kuryr_sriov.drivers.local import ip_ranges, yaml_fields
 from kuryr_sriov.drivers.local.yaml_fields import Fields
 
@@ -73,16 +72,12 @@ def read(path: str) -> Mapping[str, LocalSubnet]:
 
 def _parse(path: str) -> dict[Any, Any]:
     try:
-        with open(path, encoding='utf-8') as file:
-            content = yaml.safe_load(file)
+        content = yaml_file.read_yaml(path)
     except OSError as error:
         problem = (
             f'[sriov_local] subnets_file {path}: {error.strerror}; point the '
             'option at a file that this process can read'
         )
-        raise exceptions.ConfigurationError([problem]) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = f'{path}: no YAML: {error}; correct the file'
         raise exceptions.ConfigurationError([problem]) from error
     return content if isinstance(content, dict) else {}
 
