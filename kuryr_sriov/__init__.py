@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """SR-IOV virtual functions for Kubernetes pods, as OpenStack Neutron ports.
 
-``Controller`` turns pods into VIFs, ``Node`` wires VIFs to VFs. Everything
-here is loaded when first used: importing a contract costs the contract.
+``Controller`` turns pods into VIFs, ``Node`` wires VIFs to VFs. A host needs
+no other import than this one. Everything here is loaded when it is first
+used: whoever needs the node's side does not load the controller's.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from kuryr_sriov.clients.kubernetes.objects import Kubernetes
     from kuryr_sriov.clients.kubernetes.portobject import (
         Condition,
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     )
     from kuryr_sriov.clients.kubernetes.session import KubernetesSession
     from kuryr_sriov.clients.kubernetes.watch import Change, ObjectCache
-    from kuryr_sriov.config.loading import load_config
+    from kuryr_sriov.config.loading import load_config, register_options
     from kuryr_sriov.controller import Controller
     from kuryr_sriov.exceptions import (
         ConfigurationError,
@@ -49,8 +52,10 @@ if TYPE_CHECKING:
         TransientError,
         UnsupportedSetting,
     )
+    from kuryr_sriov.handlers.events import Event, Observer
+    from kuryr_sriov.handlers.restore import NotRestored, Reconciled
     from kuryr_sriov.model import (
-        Attached,
+        AttachedVif,
         Attachment,
         Device,
         DeviceInfo,
@@ -72,7 +77,7 @@ if TYPE_CHECKING:
     from kuryr_sriov.npwg.status import device_info, network_status
 
 __all__ = [
-    'Attached',
+    'AttachedVif',
     'Attachment',
     'Change',
     'Condition',
@@ -83,6 +88,7 @@ __all__ = [
     'DeviceInfo',
     'DeviceMissing',
     'Drifted',
+    'Event',
     'InvalidAnnotation',
     'KernelError',
     'KubeletUnavailable',
@@ -96,7 +102,9 @@ __all__ = [
     'NetworkRequest',
     'Node',
     'NotAllocated',
+    'NotRestored',
     'ObjectCache',
+    'Observer',
     'OwnedVif',
     'PciDevice',
     'PermanentError',
@@ -106,6 +114,7 @@ __all__ = [
     'ProviderExhausted',
     'ProviderRefused',
     'ProviderUnavailable',
+    'Reconciled',
     'ReportedAttachment',
     'ResourceConflict',
     'ResourceExpired',
@@ -125,6 +134,7 @@ __all__ = [
     'patch_event',
     'pod_of',
     'read_lease',
+    'register_options',
     'wants_networks',
     'write_lease',
 ]
@@ -133,11 +143,15 @@ _HOMES = {
     'Change': 'clients.kubernetes.watch',
     'Condition': 'clients.kubernetes.portobject',
     'Controller': 'controller',
+    'Event': 'handlers.events',
     'Kubernetes': 'clients.kubernetes.objects',
     'KubernetesSession': 'clients.kubernetes.session',
     'Node': 'node',
+    'NotRestored': 'handlers.restore',
     'ObjectCache': 'clients.kubernetes.watch',
+    'Observer': 'handlers.events',
     'PortObject': 'clients.kubernetes.portobject',
+    'Reconciled': 'handlers.restore',
     'ReportedAttachment': 'clients.kubernetes.portobject',
     'create_event': 'clients.kubernetes.records',
     'device_info': 'npwg.status',
@@ -147,13 +161,16 @@ _HOMES = {
     'patch_event': 'clients.kubernetes.records',
     'pod_of': 'npwg.requests',
     'read_lease': 'clients.kubernetes.records',
+    'register_options': 'config.loading',
     'wants_networks': 'npwg.requests',
     'write_lease': 'clients.kubernetes.records',
 }
-"""Modules of what costs something to import."""
+"""The modules of all but the values and errors, which need nothing else."""
 
 
 def __getattr__(name: str) -> Any:
+    if name == '__version__':
+        return importlib.metadata.version('kuryr-sriov')
     if name in __all__:
         homes = (_HOMES[name],) if name in _HOMES else ('exceptions', 'model')
         for home in homes:
@@ -164,4 +181,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, '__all__', '__doc__', '__name__', '__version__'})

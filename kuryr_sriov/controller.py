@@ -10,7 +10,13 @@ from kuryr_sriov import model, plugins
 from kuryr_sriov.config import loading
 from kuryr_sriov.drivers import base
 from kuryr_sriov.handlers import request
-from kuryr_sriov.handlers.pipeline import Observer, Pipeline, ignore
+from kuryr_sriov.handlers.events import (
+    Observer,
+    ignore_event,
+    logged,
+    telling,
+)
+from kuryr_sriov.handlers.pipeline import Pipeline
 from kuryr_sriov.npwg import requests
 
 
@@ -20,7 +26,7 @@ class Controller:
     :param conf: from ``load_config``.
     :param get_nad: returns a NetworkAttachmentDefinition object.
     :param publish: hands a pod's VIFs to its node.
-    :param observe: is told the name of each step before it runs.
+    :param observe: is told each step as it begins and ends.
     :raises ConfigurationError: listing every mistake in kuryr.conf.
     """
 
@@ -30,7 +36,7 @@ class Controller:
         get_nad: request.GetNad,
         publish: request.Publish,
         *,
-        observe: Observer = ignore,
+        observe: Observer = ignore_event,
     ) -> None:
         loading.validate_config(conf, plugins.installed())
         vif_driver = plugins.load(
@@ -48,6 +54,7 @@ class Controller:
             loading.read_section(conf, subnet_driver),
             self.vifs.describe_subnet,
         )
+        self._observe = logged(observe)
         self._pipeline = Pipeline(
             'request',
             (
@@ -59,7 +66,7 @@ class Controller:
                 request.Vifs(self.vifs),
                 request.Published(publish),
             ),
-            observe,
+            self._observe,
         )
 
     def request(self, body: Mapping[str, Any]) -> tuple[model.Vif, ...]:
@@ -74,7 +81,8 @@ class Controller:
         :raises NotAllocated: it asks its node for too few VFs.
         """
         value = request.Request(body, requests.pod_of(body))
-        return tuple(self._pipeline.run(value).vifs)
+        with telling(self._observe, value.event):
+            return tuple(self._pipeline.run(value).vifs)
 
     def activate(self, vif: model.Vif, location: model.Location) -> model.Vif:
         """Tell the provider where a VIF's VF is, as the node reported."""

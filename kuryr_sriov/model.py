@@ -329,7 +329,7 @@ class DeviceInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Attached:
+class AttachedVif:
     """What an attach reports of one interface."""
 
     vif: Vif

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,10 +16,18 @@ from kuryr_sriov.binding import base
 from kuryr_sriov.config import loading
 from kuryr_sriov.handlers import attach as steps
 from kuryr_sriov.handlers import protocols
-from kuryr_sriov.handlers.hooked import Stepped
+from kuryr_sriov.handlers.events import (
+    Event,
+    Observer,
+    about_attachment,
+    ignore_event,
+    logged,
+    telling,
+)
 from kuryr_sriov.handlers.hooks import NodeStep
-from kuryr_sriov.handlers.pipeline import Observer, Pipeline, ignore
-from kuryr_sriov.handlers.restore import Restorer
+from kuryr_sriov.handlers.pipeline import Pipeline
+from kuryr_sriov.handlers.restore import Reconciled, Restorer
+from kuryr_sriov.handlers.wiring import Wiring
 from kuryr_sriov.host import ledger, linux, locks
 
 
@@ -30,7 +40,7 @@ class Node:
     :param host: this node; a simulated one in tests.
     :param allocations: tells which VFs the kubelet gave a pod; by default
         the kubelet is asked, as ``enable_pod_resource_service`` says.
-    :param observe: is told the name of each step before it runs.
+    :param observe: is told each step as it begins and ends.
     :raises ConfigurationError: listing every mistake in kuryr.conf.
     """
 
@@ -40,40 +50,44 @@ class Node:
         *,
         host: linux.NodeHost | Any = None,
         allocations: protocols.Allocations | None = None,
-        observe: Observer = ignore,
+        observe: Observer = ignore_event,
     ) -> None:
         loading.validate_config(conf, plugins.installed())
         self._conf = conf
         self._host = host or linux.NodeHost()
-        self._observe = observe
+        self._observe = logged(observe)
         self._resources = loading.resource_mappings(conf)
-        self._steps: tuple[NodeStep, ...] = tuple(
-            self._load(plugins.NODE_STEPS, name, NodeStep)
-            for name in conf.sriov.node_steps
-        )
         self._bindings: dict[str, base.BindingDriver] = {}
         self._bindings_lock = threading.Lock()
+        self._wiring = Wiring(
+            self._binding_driver,
+            [
+                self._load_plugin(plugins.NODE_STEPS, name, NodeStep)
+                for name in conf.sriov.node_steps
+            ],
+            self._observe,
+        )
         state = Path(conf.sriov.state_dir)
         self.ledger = ledger.Ledger(state / 'ledger.sqlite')
         self._locks = locks.PfLocks(
             state / 'locks', conf.sriov.pf_lock_timeout
         ).hold
         self._restorer = Restorer(
-            self.ledger, self._binding, self._host.boot_id(), observe
+            self.ledger, self._wiring, self._host.boot_id(), self._observe
         )
-        self._pipeline = self._build(
-            allocations or _allocations(conf), observe
-        )
+        self._allocations = allocations or _kubelet_allocations(conf)
+        self._pipeline = self._build_pipeline()
 
     def attach(
         self,
         sandbox: model.Sandbox,
         vifs: Sequence[model.Vif],
         devices: Sequence[model.Device] = (),
-    ) -> tuple[model.Attached, ...]:
+    ) -> tuple[model.AttachedVif, ...]:
         """Wire all VIFs into the sandbox, or none (CNI ADD).
 
-        Asked again for the same interfaces, it wires them anew.
+        Asked again for the same interfaces, it wires them anew. Call
+        ``announce`` once the answer is given.
 
         :param devices: VFs the kubelet allocated, where the host knows
             them (as Multus does); otherwise the kubelet is asked.
@@ -81,8 +95,24 @@ class Node:
         :raises UnsupportedSetting: the NIC cannot do what a VIF asks for.
         :raises DeviceBusy: a running sandbox of another pod has the VF.
         """
-        value = steps.Attach(sandbox, tuple(vifs), tuple(devices))
-        return tuple(self._pipeline.run(value).attached)
+        request = steps.AttachRequest(sandbox, tuple(vifs), tuple(devices))
+        with telling(self._observe, request.event):
+            return tuple(self._pipeline.run(request).attached)
+
+    def announce(self, container_id: str) -> None:
+        """Tell the neighbours where the sandbox's addresses are now.
+
+        It waits for carriers, so that it comes after the answer to ADD. The
+        pod runs all the same where they cannot be told: that is logged.
+        """
+        for record in self.ledger.of(container_id):
+            driver = self._binding_driver(record.driver)
+            event = about_attachment(record, 'announce', 'announce')
+            with (
+                contextlib.suppress(Exception),
+                telling(self._observe, event),
+            ):
+                driver.announce(record)
 
     def detach(self, container_id: str, ifname: str = '') -> None:
         """Give the VFs back as they were (CNI DEL), from the ledger alone.
@@ -90,48 +120,89 @@ class Node:
         Nothing on record is success. An error in one does not keep the
         others; the first is raised at the end, and a retry goes on there.
         """
-        records = self.ledger.of(container_id, ifname)
-        self._restorer.restore_all(records, locks=self._locks)
+        with self._telling('detach', container_id, ifname):
+            self._restorer.restore_all(
+                self.ledger.of(container_id, ifname),
+                'detach',
+                locks=self._locks,
+            ).raise_first_failure()
 
     def check(self, container_id: str, ifname: str = '') -> None:
         """Compare the sandbox's VFs with the ledger (CNI CHECK).
 
         :raises Drifted: a VF is not as it was attached.
         """
-        records = self.ledger.of(container_id, ifname)
-        if not records:
-            raise exceptions.Drifted(
-                f'nothing is attached to {ifname or "any interface"} of '
-                f'sandbox {container_id}; delete the pod to have it made anew'
-            )
-        for record in records:
-            self._binding(record.driver).check(record)
+        with self._telling('check', container_id, ifname):
+            records = self.ledger.of(container_id, ifname)
+            if not records:
+                raise exceptions.Drifted(
+                    f'nothing is attached to {ifname or "any interface"} of '
+                    f'sandbox {container_id}; delete the pod to have it made '
+                    'anew'
+                )
+            for record in records:
+                self._binding_driver(record.driver).check(record)
 
-    def reconcile(self) -> list[model.Attachment]:
+    def reconcile(self) -> Reconciled:
         """Give back what a crash, a reboot or a lost DEL left; at start.
 
         Those are attachments that were not completed, that were made
-        before the last boot, or whose network namespace is gone.
-
-        :return: what was given back.
+        before the last boot, or whose network namespace is gone. Each
+        fails by itself.
         """
-        return self._restorer.restore_all(
-            self.ledger.all(), unless=self._lives, locks=self._locks
-        )
+        with self._telling('reconcile'):
+            return self._restorer.restore_all(
+                self.ledger.all(),
+                'reconcile',
+                unless=self._lives,
+                locks=self._locks,
+            )
 
     def collect_garbage(
-        self, valid: Collection[tuple[str, str]]
-    ) -> list[model.Attachment]:
+        self, valid_container_ids: Collection[str]
+    ) -> Reconciled:
         """Give back what the runtime does not know any more (CNI GC).
 
-        :param valid: ``cni.dev/valid-attachments`` as (container id,
-            interface name).
-        :return: what was given back.
+        Each attachment fails by itself.
+
+        :param valid_container_ids: the container ids of
+            ``cni.dev/valid-attachments``. Its interface names are those of
+            the plugin chain (``eth0``), not those of the pod's VFs.
         """
-        return self._restorer.restore_all(
-            self.ledger.all(),
-            unless=lambda record: record.key in valid,
-            locks=self._locks,
+        valid = frozenset(valid_container_ids)
+        with self._telling('collect-garbage'):
+            return self._restorer.restore_all(
+                self.ledger.all(),
+                'collect-garbage',
+                unless=lambda record: record.sandbox.container_id in valid,
+                locks=self._locks,
+            )
+
+    def attachments(self) -> tuple[model.Attachment, ...]:
+        """Every attachment on record, also one in the making."""
+        return tuple(self.ledger.all())
+
+    def allocated(self, pod: model.Pod) -> tuple[model.Device, ...]:
+        """The VFs, and other devices, that the kubelet gave a pod.
+
+        :raises KubeletUnavailable: no answer, or it does not know the pod.
+        """
+        return tuple(self._allocations(pod))
+
+    def describe(self, attachment: model.Attachment) -> model.AttachedVif:
+        """What ``attach`` returned of an attachment on record."""
+        device = self._host.pci.device(attachment.pci)
+        driver = self._binding_driver(attachment.driver)
+        return model.AttachedVif(
+            vif=attachment.vif,
+            location=model.Location(
+                node=attachment.sandbox.pod.node or self._conf.sriov.node_name,
+                pci_slot=device.pci,
+                pci_vendor_info=f'{device.vendor}:{device.device}',
+                physical_network=attachment.vif.physnet,
+            ),
+            device_info=driver.device_info(attachment),
+            driver=attachment.driver,
         )
 
     def close(self) -> None:
@@ -156,56 +227,67 @@ class Node:
             and self._host.links.alive(record.sandbox.netns)
         )
 
-    def _build(
-        self, allocations: protocols.Allocations, observe: Observer
-    ) -> Pipeline[steps.Attach]:
+    def _telling(
+        self, operation: str, container_id: str = '', ifname: str = ''
+    ) -> AbstractContextManager[None]:
+        """Tell the beginning and the end of a whole call."""
+        return telling(
+            self._observe,
+            Event(
+                operation,
+                'started',
+                operation,
+                container_id=container_id,
+                ifname=ifname,
+            ),
+        )
+
+    def _build_pipeline(self) -> Pipeline[steps.AttachRequest]:
         pci, links = self._host.pci, self._host.links
         inner = Pipeline(
-            'attach',
+            'under-lock',
             (
-                steps.Settle(self.ledger, self._restorer, links),
+                steps.Reclaim(self.ledger, self._restorer, links),
                 steps.Record(
                     self.ledger,
-                    self._binding,
+                    self._wiring,
                     self._resources.driver,
                     pci,
                     self._host.boot_id(),
                 ),
-                steps.Connect(self._binding, self._restorer),
-                steps.Report(self._binding, pci, self._conf.sriov.node_name),
+                steps.Wire(self._wiring, self._restorer),
+                steps.Report(self.describe),
                 steps.Confirm(self.ledger),
             ),
-            observe,
+            self._observe,
         )
         return Pipeline(
-            'add',
+            'attach',
             (
-                steps.Allocate(allocations),
+                steps.Allocate(self.allocated),
                 steps.Pair(self.ledger),
-                steps.Locked(inner, self._locks, pci, self.ledger),
-                steps.Announce(self._binding),
+                steps.Configure(
+                    inner, self._locks, pci, self.ledger, self._observe
+                ),
             ),
-            observe,
+            self._observe,
         )
 
-    def _binding(self, name: str) -> base.BindingDriver:
+    def _binding_driver(self, name: str) -> base.BindingDriver:
         with self._bindings_lock:
             if name not in self._bindings:
-                driver = self._load(
+                self._bindings[name] = self._load_plugin(
                     plugins.BINDING_DRIVERS, name, base.BindingDriver
-                )
-                self._bindings[name] = Stepped(
-                    driver, self._steps, self._observe
                 )
             return self._bindings[name]
 
-    def _load(self, group: str, name: str, contract: Any) -> Any:
+    def _load_plugin(self, group: str, name: str, contract: Any) -> Any:
         plugin = plugins.load(group, name, contract)
         section = loading.read_section(self._conf, plugin)
         return plugin(name, self._host, section)
 
 
-def _allocations(conf: Any) -> protocols.Allocations:
+def _kubelet_allocations(conf: Any) -> protocols.Allocations:
     """The kubelet, by its PodResources service or its checkpoint file."""
     if conf.sriov.enable_pod_resource_service:
         from kuryr_sriov.allocations import podresources

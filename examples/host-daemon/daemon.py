@@ -192,8 +192,16 @@ class Cni(http.server.ThreadingHTTPServer):
 
     def check(self, cni: Mapping[str, str]) -> None:
         """CNI CHECK; nothing to check where nothing was attached."""
-        if self._node.ledger.of(cni['CNI_CONTAINERID']):
-            self._node.check(cni['CNI_CONTAINERID'])
+        container_id = cni['CNI_CONTAINERID']
+        if any(
+            attachment.sandbox.container_id == container_id
+            for attachment in self._node.attachments()
+        ):
+            self._node.check(container_id)
+
+    def announce(self, cni: Mapping[str, str]) -> None:
+        """Tell the neighbours; it waits for carriers, after the answer."""
+        self._node.announce(cni['CNI_CONTAINERID'])
 
     def delete(self, cni: Mapping[str, str]) -> None:
         """CNI DEL."""
@@ -214,7 +222,8 @@ class Request(http.server.BaseHTTPRequestHandler):
         }
         length = int(self.headers['Content-Length'])
         try:
-            answer = methods[self.path](json.loads(self.rfile.read(length)))
+            cni = json.loads(self.rfile.read(length))
+            answer = methods[self.path](cni)
         except TransientError as error:
             self._answer(503, str(error), ('Retry-After', error.retry_after))
         except (KuryrSriovError, LookupError, ValueError) as error:
@@ -222,6 +231,8 @@ class Request(http.server.BaseHTTPRequestHandler):
             self._answer(500, str(error))
         else:
             self._answer(200, answer)
+            if answer:
+                self.server.announce(cni)
 
     def _answer(
         self, status: int, body: object, *headers: tuple[str, float]

@@ -1,29 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's steps: from VIFs to VFs wired into a sandbox.
 
-Each takes an ``Attach`` and returns it with more filled in.
+Each takes an ``AttachRequest`` and returns it with more filled in.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kuryr_sriov import exceptions, model, pairing
 from kuryr_sriov.binding import base
 from kuryr_sriov.handlers import protocols
-from kuryr_sriov.handlers.pipeline import Pipeline, Pure
+from kuryr_sriov.handlers.events import Event, Observer, telling
+from kuryr_sriov.handlers.pipeline import NothingToUndo, Pipeline
 from kuryr_sriov.handlers.restore import Restorer, lock_of
+from kuryr_sriov.handlers.wiring import Wiring
 
-LOG = logging.getLogger(__name__)
-
-Binding = Callable[[str], base.BindingDriver]
+OPERATION = 'attach'
 
 
 @dataclass(frozen=True, slots=True)
-class Attach:
+class AttachRequest:
     """One ADD on its way through the steps.
 
     :param devices: the VFs the kubelet allocated; empty: to be asked for.
@@ -36,10 +36,21 @@ class Attach:
     devices: Sequence[model.Device] = ()
     pairs: Sequence[tuple[model.Vif, str]] = ()
     attachments: Sequence[model.Attachment] = ()
-    attached: Sequence[model.Attached] = ()
+    attached: Sequence[model.AttachedVif] = ()
+
+    @property
+    def event(self) -> Event:
+        """The beginning of the attach."""
+        return Event(
+            OPERATION,
+            'started',
+            OPERATION,
+            pod=self.sandbox.pod,
+            container_id=self.sandbox.container_id,
+        )
 
 
-class Allocate(Pure[Attach]):
+class Allocate(NothingToUndo[AttachRequest]):
     """Ask the kubelet which VFs the pod has, unless the host said."""
 
     name = 'allocate'
@@ -47,7 +58,7 @@ class Allocate(Pure[Attach]):
     def __init__(self, allocations: protocols.Allocations) -> None:
         self._allocations = allocations
 
-    def run(self, value: Attach) -> Attach:
+    def run(self, value: AttachRequest) -> AttachRequest:
         """Fill in ``devices``."""
         if value.devices:
             return value
@@ -55,7 +66,7 @@ class Allocate(Pure[Attach]):
         return dataclasses.replace(value, devices=devices)
 
 
-class Pair(Pure[Attach]):
+class Pair(NothingToUndo[AttachRequest]):
     """Decide which VIF gets which VF; what is on record stays so."""
 
     name = 'pair'
@@ -63,7 +74,7 @@ class Pair(Pure[Attach]):
     def __init__(self, ledger: protocols.Ledger) -> None:
         self._ledger = ledger
 
-    def run(self, value: Attach) -> Attach:
+    def run(self, value: AttachRequest) -> AttachRequest:
         """Fill in ``pairs``."""
         ours = {vif.ifname for vif in value.vifs}
         records = self._ledger.of(value.sandbox.container_id)
@@ -76,41 +87,45 @@ class Pair(Pure[Attach]):
         return dataclasses.replace(value, pairs=pairs)
 
 
-class Locked:
-    """Runs a pipeline while no one else configures the same PFs."""
+class Configure(NothingToUndo[AttachRequest]):
+    """Run a pipeline while no one else configures the same PFs.
 
-    name = 'lock'
+    It is the last step: when it fails, its pipeline has undone itself, and
+    under the same locks.
+    """
+
+    name = 'configure'
 
     def __init__(
         self,
-        inner: Pipeline[Attach],
+        inner: Pipeline[AttachRequest],
         locks: protocols.Locks,
         pci: base.Pci,
         ledger: protocols.Ledger,
+        observe: Observer,
     ) -> None:
         self._inner = inner
         self._locks = locks
         self._pci = pci
         self._ledger = ledger
+        self._observe = observe
 
-    def run(self, value: Attach) -> Attach:
+    def run(self, value: AttachRequest) -> AttachRequest:
         """Run it under the locks of all PFs that it may touch."""
         pfs = {self._pci.device(pci).pf or pci for _, pci in value.pairs}
         records = self._ledger.of(value.sandbox.container_id)
-        with self._locks(pfs | {lock_of(record) for record in records}):
+        locks = self._locks(pfs | {lock_of(record) for record in records})
+        with contextlib.ExitStack() as held:
+            event = dataclasses.replace(value.event, step='lock')
+            with telling(self._observe, event):
+                held.enter_context(locks)
             return self._inner.run(value)
 
-    def undo(self, value: Attach) -> None:
-        """Undo it, for a later step that failed."""
-        if value.attachments:  # else it failed itself, and has undone itself
-            with self._locks({lock_of(each) for each in value.attachments}):
-                self._inner.undo(value)
 
+class Reclaim(NothingToUndo[AttachRequest]):
+    """Restore what earlier sandboxes left on these VFs and interfaces."""
 
-class Settle:
-    """Clear what earlier sandboxes left on these VFs and interfaces."""
-
-    name = 'settle'
+    name = 'reclaim'
 
     def __init__(
         self, ledger: protocols.Ledger, restorer: Restorer, links: base.Links
@@ -119,7 +134,7 @@ class Settle:
         self._restorer = restorer
         self._links = links
 
-    def run(self, value: Attach) -> Attach:
+    def run(self, value: AttachRequest) -> AttachRequest:
         """Restore their VFs; refuse those still in use.
 
         :raises DeviceBusy: another running sandbox has one of the VFs.
@@ -127,15 +142,12 @@ class Settle:
         container_id = value.sandbox.container_id
         for vif, pci in value.pairs:
             for record in self._ledger.of(container_id, vif.ifname):
-                self._restorer.restore(record)
+                self._restorer.restore(record, OPERATION)
             holder = self._ledger.holder(pci)
             if holder is not None:
                 self._check_left(holder, value.sandbox)
-                self._restorer.restore(holder)
+                self._restorer.restore(holder, OPERATION)
         return value
-
-    def undo(self, value: Attach) -> None:
-        """What was left behind does not come back."""
 
     def _check_left(
         self, holder: model.Attachment, sandbox: model.Sandbox
@@ -154,33 +166,29 @@ class Settle:
             )
 
 
-class Kept:
-    """Base of the steps that write records."""
+class Record(NothingToUndo[AttachRequest]):
+    """Put the intent on record: the VFs' state before the first change.
 
-    def undo(self, value: Attach) -> None:
-        """A record goes when its VF is restored, and not before."""
-
-
-class Record(Kept):
-    """Put the intent on record: the VFs' state before the first change."""
+    A record goes when its VF is restored, and not before.
+    """
 
     name = 'record'
 
     def __init__(
         self,
         ledger: protocols.Ledger,
-        binding: Binding,
-        driver_of: Callable[[str], str],
+        wiring: Wiring,
+        driver_name: Callable[[str], str],
         pci: base.Pci,
         boot_id: str,
     ) -> None:
         self._ledger = ledger
-        self._binding = binding
-        self._driver_of = driver_of
+        self._wiring = wiring
+        self._driver_name = driver_name
         self._pci = pci
         self._boot_id = boot_id
 
-    def run(self, value: Attach) -> Attach:
+    def run(self, value: AttachRequest) -> AttachRequest:
         """Fill in ``attachments``."""
         attachments = [
             self._intent(value.sandbox, vif, pci) for vif, pci in value.pairs
@@ -191,72 +199,57 @@ class Record(Kept):
     def _intent(
         self, sandbox: model.Sandbox, vif: model.Vif, pci: str
     ) -> model.Attachment:
-        driver = self._driver_of(vif.resource)
+        driver = self._driver_name(vif.resource)
         return model.Attachment(
             sandbox=sandbox,
             vif=vif,
             pci=pci,
             driver=driver,
             pf=self._pci.device(pci).pf,
-            original=self._binding(driver).snapshot(pci),
+            original=self._wiring.driver_of(driver).snapshot(pci),
             boot_id=self._boot_id,
         )
 
 
-class Connect:
+class Wire:
     """Wire each VF into the sandbox."""
 
-    name = 'connect'
+    name = 'wire'
 
-    def __init__(self, binding: Binding, restorer: Restorer) -> None:
-        self._binding = binding
+    def __init__(self, wiring: Wiring, restorer: Restorer) -> None:
+        self._wiring = wiring
         self._restorer = restorer
 
-    def run(self, value: Attach) -> Attach:
+    def run(self, value: AttachRequest) -> AttachRequest:
         """Change the VFs."""
         for attachment in value.attachments:
-            self._binding(attachment.driver).connect(attachment)
+            self._wiring.connect(attachment, OPERATION)
         return value
 
-    def undo(self, value: Attach) -> None:
+    def undo(self, value: AttachRequest) -> None:
         """Restore all of them, from their records."""
-        self._restorer.restore_all(value.attachments)
+        self._restorer.restore_all(
+            value.attachments, OPERATION
+        ).raise_first_failure()
 
 
-class Report(Pure[Attach]):
-    """Say what the pod has got, and where."""
+class Report(NothingToUndo[AttachRequest]):
+    """Say what the pod has, and where."""
 
     name = 'report'
 
     def __init__(
-        self, binding: Binding, pci: base.Pci, node_name: str
+        self, describe: Callable[[model.Attachment], model.AttachedVif]
     ) -> None:
-        self._binding = binding
-        self._pci = pci
-        self._node_name = node_name
+        self._describe = describe
 
-    def run(self, value: Attach) -> Attach:
+    def run(self, value: AttachRequest) -> AttachRequest:
         """Fill in ``attached``."""
-        attached = [self._report(a) for a in value.attachments]
+        attached = tuple(map(self._describe, value.attachments))
         return dataclasses.replace(value, attached=attached)
 
-    def _report(self, attachment: model.Attachment) -> model.Attached:
-        device = self._pci.device(attachment.pci)
-        driver = self._binding(attachment.driver)
-        return model.Attached(
-            vif=attachment.vif,
-            location=model.Location(
-                node=attachment.sandbox.pod.node or self._node_name,
-                pci_slot=device.pci,
-                pci_vendor_info=f'{device.vendor}:{device.device}',
-                physical_network=attachment.vif.physnet,
-            ),
-            device_info=driver.device_info(attachment),
-            driver=attachment.driver,
-        )
 
-
-class Confirm(Kept):
+class Confirm(NothingToUndo[AttachRequest]):
     """Put on record that everything is in place."""
 
     name = 'confirm'
@@ -264,31 +257,8 @@ class Confirm(Kept):
     def __init__(self, ledger: protocols.Ledger) -> None:
         self._ledger = ledger
 
-    def run(self, value: Attach) -> Attach:
+    def run(self, value: AttachRequest) -> AttachRequest:
         """From here on the attachment outlives a crash."""
         done = [dataclasses.replace(a, done=True) for a in value.attachments]
         self._ledger.save(done)
         return dataclasses.replace(value, attachments=done)
-
-
-class Announce(Pure[Attach]):
-    """Tell the neighbours; no lock is held, for it waits for carriers."""
-
-    name = 'announce'
-
-    def __init__(self, binding: Binding) -> None:
-        self._binding = binding
-
-    def run(self, value: Attach) -> Attach:
-        """The pod runs all the same where they cannot be told."""
-        for attachment in value.attachments:
-            try:
-                self._binding(attachment.driver).announce(attachment)
-            except exceptions.KuryrSriovError as error:
-                LOG.warning(
-                    'the neighbours of %s of pod %s were not told: %s',
-                    attachment.vif.ifname,
-                    attachment.sandbox.pod,
-                    error,
-                )
-        return value

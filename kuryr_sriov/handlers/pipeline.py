@@ -1,22 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Steps in a row, each of which can be taken back."""
+"""Steps in a row, each of which can be undone."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable
+import dataclasses
+from collections.abc import Iterable
 from typing import Generic, Protocol, TypeVar
 
-LOG = logging.getLogger(__name__)
+from kuryr_sriov.handlers.events import Event, Observer, Phase, Told, telling
 
-T = TypeVar('T')
-
-Observer = Callable[[str], None]
-"""Is told the name of each step before it runs or is undone."""
-
-
-def ignore(step: str) -> None:
-    """The observer that looks away."""
+T = TypeVar('T', bound=Told)
 
 
 class Step(Protocol[T]):
@@ -24,7 +17,7 @@ class Step(Protocol[T]):
 
     @property
     def name(self) -> str:
-        """What logs and observers call it."""
+        """What events call it."""
 
     def run(self, value: T) -> T:
         """Do it."""
@@ -37,11 +30,11 @@ class Step(Protocol[T]):
         """
 
 
-class Pure(Generic[T]):
-    """Base of the steps that change nothing outside the value."""
+class NothingToUndo(Generic[T]):
+    """Base of the steps that change nothing that a failure should undo."""
 
     def undo(self, value: T) -> None:
-        """There is nothing to take back."""
+        """Do nothing."""
 
 
 class Pipeline(Generic[T]):
@@ -49,14 +42,14 @@ class Pipeline(Generic[T]):
 
     An undo that fails ends the unwinding: what the earlier steps put on
     record is then still needed to restore the rest. The first error is
-    raised; a failed undo is added to it as a note. A pipeline is a step.
+    raised; a failed undo is told as an event and noted on that error. A
+    pipeline is a step.
+
+    :param name: what events call it when it is a step itself.
     """
 
     def __init__(
-        self,
-        name: str,
-        steps: Iterable[Step[T]],
-        observe: Observer = ignore,
+        self, name: str, steps: Iterable[Step[T]], observe: Observer
     ) -> None:
         self.name = name
         self._steps = tuple(steps)
@@ -65,9 +58,9 @@ class Pipeline(Generic[T]):
     def run(self, value: T) -> T:
         """Run all steps and return the last one's value."""
         for count, step in enumerate(self._steps, 1):
-            self._observe(step.name)
             try:
-                value = step.run(value)
+                with telling(self._observe, _event(value, step, 'started')):
+                    value = step.run(value)
             except Exception as error:
                 self._unwind(count, value, error)
                 raise
@@ -76,13 +69,16 @@ class Pipeline(Generic[T]):
     def undo(self, value: T) -> None:
         """Undo all steps, the last one first."""
         for step in reversed(self._steps):
-            self._observe(f'undo-{step.name}')
-            step.undo(value)
+            with telling(self._observe, _event(value, step, 'undoing')):
+                step.undo(value)
 
     def _unwind(self, count: int, value: T, error: Exception) -> None:
         undone = Pipeline(self.name, self._steps[:count], self._observe)
         try:
             undone.undo(value)
         except Exception as failure:
-            LOG.debug('undo of %s failed', self.name, exc_info=True)
             error.add_note(f'and undoing it failed: {failure}')
+
+
+def _event(value: T, step: Step[T], phase: Phase) -> Event:
+    return dataclasses.replace(value.event, step=step.name, phase=phase)

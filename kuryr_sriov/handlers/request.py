@@ -13,7 +13,8 @@ from typing import Any
 
 from kuryr_sriov import model
 from kuryr_sriov.drivers import base
-from kuryr_sriov.handlers.pipeline import Pure
+from kuryr_sriov.handlers.events import Event
+from kuryr_sriov.handlers.pipeline import NothingToUndo
 from kuryr_sriov.npwg.requests import (
     check_requested,
     entries_of,
@@ -39,8 +40,13 @@ class Request:
     requests: Sequence[model.NetworkRequest] = ()
     vifs: Sequence[model.Vif] = ()
 
+    @property
+    def event(self) -> Event:
+        """The beginning of the request."""
+        return Event('request', 'started', 'request', pod=self.pod)
 
-class Networks(Pure[Request]):
+
+class Networks(NothingToUndo[Request]):
     """Read the pod's networks annotation and the NADs it names."""
 
     name = 'networks'
@@ -58,7 +64,7 @@ class Networks(Pure[Request]):
         return dataclasses.replace(value, requests=requests)
 
 
-class Subnets(Pure[Request]):
+class Subnets(NothingToUndo[Request]):
     """Find each request's subnets, and the resource of their wire."""
 
     name = 'subnets'
@@ -85,7 +91,7 @@ class Subnets(Pure[Request]):
         return dataclasses.replace(request, subnets=subnets, resource=resource)
 
 
-class Resources(Pure[Request]):
+class Resources(NothingToUndo[Request]):
     """Refuse a pod that asks its node for too few VFs."""
 
     name = 'resources'
@@ -96,7 +102,7 @@ class Resources(Pure[Request]):
         return value
 
 
-class Vifs(Pure[Request]):
+class Vifs(NothingToUndo[Request]):
     """Obtain the VIFs, all or none.
 
     They are not given back when a later step fails: an earlier request
@@ -117,7 +123,7 @@ class Vifs(Pure[Request]):
         return dataclasses.replace(value, vifs=vifs)
 
 
-class Published(Pure[Request]):
+class Published(NothingToUndo[Request]):
     """Hand the VIFs to the pod's node."""
 
     name = 'publish'

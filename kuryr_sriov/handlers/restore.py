@@ -4,26 +4,59 @@
 from __future__ import annotations
 
 import contextlib
-import logging
+import dataclasses
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
-from kuryr_sriov import exceptions, model
-from kuryr_sriov.binding import base
+from kuryr_sriov import model
 from kuryr_sriov.handlers import protocols
-from kuryr_sriov.handlers.pipeline import Observer
-
-LOG = logging.getLogger(__name__)
+from kuryr_sriov.handlers.events import Observer, about_attachment, telling
+from kuryr_sriov.handlers.wiring import Wiring
 
 Condition = Callable[[model.Attachment], bool]
 
 
-def never(attachment: model.Attachment) -> bool:
-    """No record is spared."""
+@dataclass(frozen=True, slots=True)
+class NotRestored:
+    """A VF that is still on record, and why.
+
+    :param pci: PCI address of the VF.
+    """
+
+    container_id: str
+    ifname: str
+    pci: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What became of the attachments that nobody owns any more.
+
+    :param restored: their VFs are as they were, their records are gone.
+    :param failed: they stay on record; the next call tries them again.
+    """
+
+    restored: tuple[model.Attachment, ...] = ()
+    failed: tuple[NotRestored, ...] = ()
+
+    def raise_first_failure(self) -> None:
+        """Raise the first error, with the others as notes."""
+        if not self.failed:
+            return
+        first, *others = (each.error for each in self.failed)
+        for other in others:
+            first.add_note(f'and: {other}')
+        raise first
+
+
+def spare_none(attachment: model.Attachment) -> bool:
+    """The condition that no record meets."""
     return False
 
 
-def unlocked(pcis: Iterable[str]) -> AbstractContextManager[None]:
+def hold_nothing(pcis: Iterable[str]) -> AbstractContextManager[None]:
     """For callers that hold the locks already."""
     return contextlib.nullcontext()
 
@@ -31,27 +64,30 @@ def unlocked(pcis: Iterable[str]) -> AbstractContextManager[None]:
 class Restorer:
     """Gives VFs back as their records found them.
 
-    :param binding: the binding driver of an entry-point name.
     :param boot_id: of the running boot. VFs of an earlier one are no more.
     """
 
     def __init__(
         self,
         ledger: protocols.Ledger,
-        binding: Callable[[str], base.BindingDriver],
+        wiring: Wiring,
         boot_id: str,
         observe: Observer,
     ) -> None:
         self._ledger = ledger
-        self._binding = binding
+        self._wiring = wiring
         self._boot_id = boot_id
         self._observe = observe
 
     def restore(
-        self, attachment: model.Attachment, unless: Condition = never
+        self,
+        attachment: model.Attachment,
+        operation: str,
+        unless: Condition = spare_none,
     ) -> bool:
         """Restore one VF, then forget it. The caller holds its PF's lock.
 
+        :param operation: what events call the call that it is part of.
         :return: whether it was still on record, and not spared by
             ``unless`` as the record is now.
         """
@@ -59,43 +95,33 @@ class Restorer:
         now = next((r for r in records if r.pci == attachment.pci), None)
         if now is None or unless(now):
             return False
-        self._observe('restore')
-        if now.boot_id == self._boot_id:
-            self._binding(now.driver).disconnect(now)
-        self._observe('forget')
-        self._ledger.remove([now])
-        LOG.info(
-            'gave back VF %s, %s of pod %s',
-            now.pci,
-            now.vif.ifname,
-            now.sandbox.pod,
-        )
+        begun = about_attachment(now, 'restore', operation)
+        with telling(self._observe, begun):
+            if now.boot_id == self._boot_id:
+                self._wiring.disconnect(now, operation)
+            forget = dataclasses.replace(begun, step='forget')
+            with telling(self._observe, forget):
+                self._ledger.remove([now])
         return True
 
     def restore_all(
         self,
         attachments: Iterable[model.Attachment],
-        unless: Condition = never,
-        locks: protocols.Locks = unlocked,
-    ) -> list[model.Attachment]:
-        """Restore each, past errors; raise the first at the end.
-
-        :return: those that were restored.
-        """
-        restored, errors = [], []
-        for attachment in attachments:
+        operation: str,
+        unless: Condition = spare_none,
+        locks: protocols.Locks = hold_nothing,
+    ) -> Reconciled:
+        """Restore each; an error in one does not keep the others."""
+        restored: list[model.Attachment] = []
+        failed: list[NotRestored] = []
+        for each in attachments:
             try:
-                with locks([lock_of(attachment)]):
-                    if self.restore(attachment, unless):
-                        restored.append(attachment)
-            except exceptions.KuryrSriovError as error:
-                errors.append(error)
-        if errors:
-            first, *others = errors
-            for other in others:
-                first.add_note(f'and: {other}')
-            raise first
-        return restored
+                with locks([lock_of(each)]):
+                    if self.restore(each, operation, unless):
+                        restored.append(each)
+            except Exception as error:
+                failed.append(NotRestored(*each.key, each.pci, error))
+        return Reconciled(tuple(restored), tuple(failed))
 
 
 def lock_of(attachment: model.Attachment) -> str:

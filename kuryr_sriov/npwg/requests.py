@@ -61,6 +61,11 @@ def pod_of(body: Mapping[str, Any]) -> model.Pod:
     )
 
 
+def wants_networks(body: Mapping[str, Any]) -> bool:
+    """Whether a pod's networks annotation names any, ours or not."""
+    return bool(_annotations(body).get(NETWORKS, '').strip())
+
+
 def entries_of(body: Mapping[str, Any]) -> tuple[Selection, ...]:
     """The entries of a pod's networks annotation; none without one.
 
@@ -68,11 +73,6 @@ def entries_of(body: Mapping[str, Any]) -> tuple[Selection, ...]:
     """
     value = _annotations(body).get(NETWORKS, '')
     return parse_networks(value, body['metadata']['namespace'])
-
-
-def wants_networks(body: Mapping[str, Any]) -> bool:
-    """Whether a pod names networks; it costs no parsing."""
-    return bool(_annotations(body).get(NETWORKS, '').strip())
 
 
 def request_of(

@@ -17,13 +17,13 @@ NETWORK_STATUS = 'k8s.v1.cni.cncf.io/network-status'
 
 
 def network_status(
-    attached: Sequence[model.Attached],
+    attached: Sequence[model.AttachedVif],
 ) -> list[dict[str, Any]]:
     """One element for each interface, in the order given."""
     return [_element(item) for item in attached]
 
 
-def _element(attached: model.Attached) -> dict[str, Any]:
+def _element(attached: model.AttachedVif) -> dict[str, Any]:
     vif = attached.vif
     status = {
         'name': vif.network,

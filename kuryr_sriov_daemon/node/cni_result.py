@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kuryr_sriov import (
-    Attached,
+    AttachedVif,
     ConfigurationError,
     DeviceMissing,
     Drifted,
@@ -67,7 +67,7 @@ def error_object(version: str, code: int, message: str) -> dict[str, Any]:
 
 def result_of(
     version: str,
-    attached: Sequence[Attached],
+    attached: Sequence[AttachedVif],
     netns: str,
     previous: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -94,7 +94,9 @@ def result_of(
     return result
 
 
-def _interface(version: str, attached: Attached, netns: str) -> dict[str, Any]:
+def _interface(
+    version: str, attached: AttachedVif, netns: str
+) -> dict[str, Any]:
     """An entry of ``interfaces``; before 1.1.0 they had no ``pciID``.
 
     A VF that a userspace driver has is no interface in the sandbox, and is
@@ -114,7 +116,7 @@ def _interface(version: str, attached: Attached, netns: str) -> dict[str, Any]:
 
 
 def _addresses(
-    version: str, attached: Attached, interface: int
+    version: str, attached: AttachedVif, interface: int
 ) -> list[dict[str, Any]]:
     addresses = []
     for text in attached.vif.addresses:
@@ -136,7 +138,7 @@ def _addresses(
     return addresses
 
 
-def _routes(attached: Attached) -> list[dict[str, Any]]:
+def _routes(attached: AttachedVif) -> list[dict[str, Any]]:
     routes = [
         {'dst': route.destination, 'gw': route.gateway}
         for route in attached.vif.routes
@@ -150,7 +152,7 @@ def _routes(attached: Attached) -> list[dict[str, Any]]:
     ]
 
 
-def _dns(attached: Sequence[Attached]) -> dict[str, Any]:
+def _dns(attached: Sequence[AttachedVif]) -> dict[str, Any]:
     servers = dict.fromkeys(
         server for each in attached for server in each.vif.dns
     )

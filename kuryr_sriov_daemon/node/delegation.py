@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from kuryr_sriov import Attached, Device, NotAllocated, Vif, device_info
+from kuryr_sriov import AttachedVif, Device, NotAllocated, Vif, device_info
 from kuryr_sriov_daemon.node.cni_request import CONFIG, CniError, CniRequest
 
 FOLDERS = (
@@ -81,7 +81,7 @@ def devices_of(
 
 
 def write_device_info(
-    request: CniRequest, attached: Sequence[Attached]
+    request: CniRequest, attached: Sequence[AttachedVif]
 ) -> None:
     """Write the file that Multus asks for, if it does.
 

@@ -4,16 +4,14 @@
 import importlib
 import inspect
 import re
+import subprocess
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import kuryr_sriov
 from kuryr_sriov import controller, exceptions, model, node
 
-HOST = {
-    *('Controller', 'Node', 'load_config'),
-    *('device_info', 'entries_of', 'network_status', 'pod_of'),
-    'wants_networks',
-}
 KUBERNETES = {
     *('Kubernetes', 'KubernetesSession', 'ObjectCache', 'Change'),
     *('PortObject', 'ReportedAttachment', 'Condition'),
@@ -21,14 +19,24 @@ KUBERNETES = {
 }
 
 
-def test_it_offers_the_values_the_errors_and_what_a_host_needs():
+HOST_NEEDS = {
+    *('Controller', 'Node', 'load_config', 'register_options'),
+    *('Event', 'Observer', 'NotRestored', 'Reconciled'),
+    *('pod_of', 'entries_of', 'wants_networks'),
+    *('device_info', 'network_status'),
+}
+
+
+def test_it_offers_the_values_the_errors_and_what_a_host_calls():
     values = {
         name
         for module in (exceptions, model)
         for name, thing in vars(module).items()
         if isinstance(thing, type) and thing.__module__ == module.__name__
     }
-    assert set(kuryr_sriov.__all__) == values | HOST | KUBERNETES
+    assert set(kuryr_sriov.__all__) == values | HOST_NEEDS | KUBERNETES
+    assert {*kuryr_sriov.__all__, '__version__'} <= {*dir(kuryr_sriov)}
+    assert all(hasattr(kuryr_sriov, name) for name in kuryr_sriov.__all__)
     assert kuryr_sriov.Controller is controller.Controller
     assert kuryr_sriov.Node is node.Node
 
@@ -59,6 +67,30 @@ def test_all_that_is_public_says_what_it_is():
     ]
     assert len(things) > 100
     assert [name for name, thing in things if not thing.__doc__] == []
+
+
+def test_it_knows_its_version():
+    assert kuryr_sriov.__version__ == metadata.version('kuryr-sriov')
+
+
+def test_the_nodes_side_loads_nothing_of_the_controllers():
+    program = (
+        'import sys; from kuryr_sriov import Node, Sandbox, load_config; '
+        'print(*sys.modules)'
+    )
+    loaded = subprocess.run(
+        [sys.executable, '-c', program],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert 'kuryr_sriov.node' in loaded
+    foreign = 'controller', 'drivers', 'clients', 'handlers.request', 'npwg'
+    assert not {
+        name
+        for name in loaded
+        if name.removeprefix('kuryr_sriov.').startswith(foreign)
+    }
 
 
 def test_an_unknown_name_is_an_attribute_error():

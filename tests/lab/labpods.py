@@ -66,7 +66,7 @@ def sandbox(netns: Netns) -> model.Sandbox:
 
 def attach(
     node: Node, vf: VirtualFunction, vif: model.Vif, netns: Netns
-) -> model.Attached:
+) -> model.AttachedVif:
     """Wire one VF into a pod, as CNI ADD does."""
     devices = [model.Device(vif.resource, vf.pci)]
     (attached,) = node.attach(sandbox(netns), [vif], devices)

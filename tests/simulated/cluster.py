@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.config import loading
 from kuryr_sriov.controller import Controller
-from kuryr_sriov.testing.fixtures.interruption import Killed
+from kuryr_sriov.testing.fixtures.interruption import Killed, tell_beginnings
 from kuryr_sriov.testing.simulation.simulated_node import Pf
 
 KURYR_CONF = """
@@ -120,7 +120,7 @@ class Cluster(RuleBasedStateMachine):
             loading.load_config(files=[str(world.path / 'kuryr.conf')]),
             self.nad,
             self.publish,
-            observe=self.trouble.step,
+            observe=tell_beginnings(self.trouble.step),
         )
 
     def pin_a_mac(self):
@@ -135,7 +135,7 @@ class Cluster(RuleBasedStateMachine):
         self.folder.cleanup()
 
     def start(self):
-        self.node = self.world.start(observe=self.trouble.step)
+        self.node = self.world.start(observe_beginnings=self.trouble.step)
 
     def nad(self, namespace, name):
         """Of a network that is called as its subnet."""

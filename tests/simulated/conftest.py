@@ -9,6 +9,7 @@ import pytest
 from kuryr_sriov import model
 from kuryr_sriov.config import loading
 from kuryr_sriov.node import Node
+from kuryr_sriov.testing.fixtures.interruption import tell_beginnings
 from kuryr_sriov.testing.simulation.simulated_node import Pf, SimulatedNode
 
 PFS = (Pf('0000:02:00.0', 'ens6', vfs=2), Pf('0000:02:00.1', 'ens8', vfs=2))
@@ -46,6 +47,10 @@ class World:
         timeout = f'device_timeout = {self.timeout}'
         file.write_text(f'{self.text}{state}\n{timeout}\n')
         arguments.setdefault('host', self.node.host)
+        if 'observe_beginnings' in arguments:
+            arguments['observe'] = tell_beginnings(
+                arguments.pop('observe_beginnings')
+            )
         arguments.setdefault('allocations', self.allocations)
         node = Node(loading.load_config(files=[str(file)]), **arguments)
         self.open_nodes.append(node)

@@ -84,7 +84,7 @@ def test_what_cannot_be_taken_back_stays_on_record_and_is_said(world):
     assert 'undoing it failed' in raised.value.__notes__[0]
     (record,) = node.ledger.all()
     assert (record.pci, record.done) == (world.vf(1, 0).pci, False)
-    assert node.reconcile() == [record]
+    assert node.reconcile().restored == (record,)
     assert world.node.state() == before
 
 
@@ -171,22 +171,46 @@ def test_an_mtu_too_large_is_named(world):
 def test_neighbours_that_cannot_be_told_do_not_stop_the_pod(world, caplog):
     node = world.start()
     world.node.fail('announce', errno.ENETDOWN)
-    node.attach(world.sandbox(1, world.vf(1, 0)), [world.vif('net1', 1)])
-    assert 'the neighbours of net1 of pod' in caplog.text
+    sandbox = world.sandbox(1, world.vf(1, 0))
+    node.attach(sandbox, [world.vif('net1', 1)])
+    node.announce(sandbox.container_id)
+    (line,) = [r.message for r in caplog.records if r.levelname == 'ERROR']
+    assert line.startswith('announce failed after 0.')
+    assert 'interface net1, port port-1, pod default/pod1' in line
     assert world.node.announced == []
+
+
+def test_a_driver_that_cannot_announce_does_not_keep_the_next(
+    world, monkeypatch
+):
+    node = world.start()
+    sandbox = world.sandbox(1, world.vf(1, 0), world.vf(1, 1))
+    node.attach(sandbox, [world.vif('net1', 1), world.vif('net2', 1)])
+    announce = NetdeviceDriver.announce
+
+    def breaks(driver, attachment):
+        if attachment.vif.ifname == 'net1':
+            raise ZeroDivisionError
+        announce(driver, attachment)
+
+    monkeypatch.setattr(NetdeviceDriver, 'announce', breaks)
+    node.announce(sandbox.container_id)
+    assert len(world.node.announced) == 1
 
 
 def test_no_pod_waits_for_the_carrier_of_another(world):
     locks = PfLocks(world.path / 'state' / 'locks', timeout=0)
     told = []
 
-    def look(step):
-        if step == 'announce':
+    def look(event):
+        if (event.step, event.phase) == ('announce', 'started'):
             with locks.hold(['0000:02:00.1']):
                 told.append(node.ledger.all()[0].done)
 
     node = world.start(observe=look)
-    node.attach(world.sandbox(1, world.vf(1, 0)), [world.vif('net1', 1)])
+    sandbox = world.sandbox(1, world.vf(1, 0))
+    node.attach(sandbox, [world.vif('net1', 1)])
+    node.announce(sandbox.container_id)
     assert told == [True]
 
 
@@ -197,7 +221,7 @@ def test_a_driver_that_breaks_at_the_end_leaves_nothing(world, monkeypatch):
     def breaks(driver, attachment):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(NetdeviceDriver, 'announce', breaks)
+    monkeypatch.setattr(NetdeviceDriver, 'device_info', breaks)
     with pytest.raises(ZeroDivisionError):
         node.attach(world.sandbox(1, world.vf(1, 0)), [world.vif('net1', 1)])
     assert world.node.state() == before

@@ -20,12 +20,12 @@ STEPS = (
     'allocate',
     'pair',
     'lock',
-    'settle',
+    'reclaim',
     'record',
     'connect',
     'report',
     'confirm',
-    'announce',
+    'confirmed',
 )
 
 
@@ -49,7 +49,7 @@ class Death:
 
     def comes(self, world, left, act):
         """Whether it came to ``act``, called with a node of its own."""
-        with world.start(observe=self) as node:
+        with world.start(observe_beginnings=self) as node:
             self.left, self.last_words = left, []
             try:
                 act(node)
@@ -104,14 +104,14 @@ def test_a_kill_at_any_point_of_attach(world, death, pod, pinned):
         seen.update(death.last_words)
         with world.start() as node:
             node.reconcile()
-            if 'confirm' in death.last_words:  # it outlives the process
+            if death.last_words[-1:] == ['confirm']:  # it outlives the process
                 node.check(pod[0].container_id)
                 node.detach(pod[0].container_id)
             assert_as_before(world, node, before, death)
             assert_usable(world, node, pod)
-    assert seen >= {*STEPS, 'set_vf', 'bind', 'add_address'}
+    assert seen >= {*STEPS[:-1], 'set_vf', 'bind', 'add_address'}
     with world.start() as node:
-        assert node.reconcile() == []
+        assert not node.reconcile().restored
         node.check(pod[0].container_id)
 
 
@@ -145,7 +145,7 @@ def test_a_kill_at_any_point_of_taking_back_a_failed_attach(world, death, pod):
         with world.start() as node:
             node.reconcile()
             assert_as_before(world, node, before, death)
-    assert {'undo-connect', 'restore', 'forget'} <= set(death.last_words)
+    assert {'undo-wire', 'restore', 'forget'} <= set(death.last_words)
 
 
 @pytest.mark.parametrize('sandbox_gone', [False, True])
@@ -182,11 +182,14 @@ def test_a_kill_at_any_point_of_reconcile(world, death, pod):
             raise Killed
 
     for left in itertools.count():
-        with world.start(observe=die) as node, pytest.raises(Killed):
+        with (
+            world.start(observe_beginnings=die) as node,
+            pytest.raises(Killed),
+        ):
             node.attach(*pod)
         died = death.comes(world, left, lambda node: node.reconcile())
         with world.start() as node:
-            assert bool(node.reconcile()) == died
+            assert bool(node.reconcile().restored) == died
             assert_as_before(world, node, before, death)
         if not died:
             break
@@ -229,9 +232,9 @@ def test_a_process_that_is_killed_when_all_is_in_place(world, pod):
     sandbox, vifs = pod
     devices = world.allocated[sandbox.pod.uid]
     with world.start() as node:
-        kill(world, 'announce', 'attach', sandbox, vifs, devices)
+        kill(world, 'confirmed', 'attach', sandbox, vifs, devices)
         assert_nobody_holds_a_lock(world)
-        assert node.reconcile() == []
+        assert not node.reconcile().restored
         node.check(sandbox.container_id)
 
 

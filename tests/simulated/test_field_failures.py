@@ -242,7 +242,7 @@ def test_each_network_keeps_its_vf(world, node):
     vifs = [world.vif('net1', 1), world.vif('net2', 1)]
     sandbox = world.sandbox(1, *devices)
     with pytest.raises(Killed):
-        world.start(observe=die).attach(sandbox, vifs)
+        world.start(observe_beginnings=die).attach(sandbox, vifs)
     first = {a.vif.ifname: a.pci for a in node.ledger.all()}
     world.sandbox(1, *reversed(devices))
     for order in (vifs, vifs[::-1]):

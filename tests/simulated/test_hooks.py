@@ -125,7 +125,9 @@ def test_after_a_crash_the_next_process_undoes_them(world, vendor, before):
 
     sandbox = world.sandbox(1, world.vf(1, 0))
     with contextlib.suppress(Killed):
-        world.start(observe=observe).attach(sandbox, [world.vif('net2', 1)])
+        world.start(observe_beginnings=observe).attach(
+            sandbox, [world.vif('net2', 1)]
+        )
     vendor.LOG.clear()
     world.start().reconcile()
     assert vendor.LOG == UNDONE
@@ -134,7 +136,7 @@ def test_after_a_crash_the_next_process_undoes_them(world, vendor, before):
 
 def test_an_observer_is_told_their_names(world, vendor, before):
     seen = []
-    node = world.start(observe=seen.append)
+    node = world.start(observe_beginnings=seen.append)
     node.attach(world.sandbox(1, world.vf(1, 0)), [world.vif('net2', 1)])
     node.detach('sandbox1-1')
     start = seen.index('connect')

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 
 from kuryr_sriov import exceptions
+from kuryr_sriov.handlers.restore import Reconciled
 
 SETTINGS = settings(max_examples=40, stateful_step_count=40)
 
@@ -229,7 +230,8 @@ class Machine(cluster.Cluster):
     @precondition(lambda self: self.node.ledger.all())
     @rule(trouble=TROUBLE)
     def reconcile(self, trouble):
-        if isinstance(self.act(trouble, self.node.reconcile), list):
+        outcome = self.act(trouble, self.node.reconcile)
+        if isinstance(outcome, Reconciled) and not outcome.failed:
             for record in self.node.ledger.all():
                 assert record.done
                 assert record.sandbox.container_id not in self.broken
@@ -239,10 +241,11 @@ class Machine(cluster.Cluster):
     @precondition(lambda self: self.node.ledger.all())
     @rule(trouble=TROUBLE)
     def collect_garbage(self, trouble):
-        valid = set(self.attached.values())
+        valid = {container_id for container_id, _ in self.attached.values()}
         outcome = self.act(trouble, self.node.collect_garbage, valid)
-        if isinstance(outcome, list):
-            assert {r.key for r in self.node.ledger.all()} == valid
+        if isinstance(outcome, Reconciled) and not outcome.failed:
+            left = {r.sandbox.container_id for r in self.node.ledger.all()}
+            assert left == valid
 
     @precondition(lambda self: self.orphans)
     @rule()

@@ -7,6 +7,8 @@ import threading
 import pytest
 
 from kuryr_sriov import exceptions
+from kuryr_sriov.binding.userspace import VfioDriver
+from kuryr_sriov.handlers.restore import Reconciled
 from kuryr_sriov.testing.fixtures.interruption import Killed
 
 
@@ -33,7 +35,7 @@ def test_a_running_pod_is_left_alone(world):
     node = world.start()
     changes = []
     world.node.on_change(changes.append)
-    assert node.reconcile() == []
+    assert node.reconcile() == Reconciled()
     assert changes == []
     assert world.node.state() == running
     assert len(node.ledger.all()) == 2
@@ -43,11 +45,11 @@ def test_a_running_pod_is_left_alone(world):
 def test_an_attach_that_was_never_confirmed_is_given_back(world, step):
     before = world.node.state()
     with pytest.raises(Killed):
-        attach(world, world.start(observe=kill_at(step)), 1, 0)
+        attach(world, world.start(observe_beginnings=kill_at(step)), 1, 0)
     node = world.start()
     intents = node.ledger.all()
     assert [record.done for record in intents] == [False, False]
-    assert node.reconcile() == list(intents)
+    assert node.reconcile() == Reconciled(restored=intents)
     assert world.node.state() == before
     assert node.ledger.all() == ()
 
@@ -57,7 +59,7 @@ def test_a_pod_whose_netns_is_gone_is_given_back(world):
     node = world.start()
     sandbox = attach(world, node, 1, 0)
     world.node.delete_netns(sandbox.netns)
-    assert len(node.reconcile()) == 2
+    assert len(node.reconcile().restored) == 2
     assert world.node.state() == before
     assert node.ledger.all() == ()
 
@@ -69,7 +71,7 @@ def test_after_a_reboot_records_are_forgotten_and_no_vf_is_touched(world):
     node = world.start()
     changes = []
     world.node.on_change(changes.append)
-    assert len(node.reconcile()) == 2
+    assert len(node.reconcile().restored) == 2
     assert changes == []
     assert world.node.state() == after
     assert node.ledger.all() == ()
@@ -79,7 +81,7 @@ def test_a_netns_of_the_same_path_does_not_outlive_a_reboot(world):
     sandbox = attach(world, world.start(), 1, 0)
     world.node.reboot()
     world.node.add_netns(sandbox.netns)
-    assert len(world.start().reconcile()) == 2
+    assert len(world.start().reconcile().restored) == 2
 
 
 def test_an_error_in_one_does_not_keep_the_others(world):
@@ -90,25 +92,48 @@ def test_an_error_in_one_does_not_keep_the_others(world):
         world.node.delete_netns(sandbox.netns)
     stuck = world.vf(0, 0).pci
     world.node.fail('set_vf', errno.EIO, pci=stuck)
-    with pytest.raises(exceptions.KernelError) as raised:
-        node.reconcile()
-    assert raised.value.errno == errno.EIO
+    result = node.reconcile()
     assert [record.pci for record in node.ledger.all()] == [stuck]
-    assert [record.pci for record in node.reconcile()] == [stuck]
+    assert len(result.restored) == 3
+    (failed,) = result.failed
+    assert (failed.pci, failed.error.errno) == (stuck, errno.EIO)
+    assert [record.pci for record in node.reconcile().restored] == [stuck]
     assert world.node.state() == before
 
 
-def test_all_errors_are_told(world):
+def test_all_errors_of_a_detach_are_told(world):
     node = world.start()
     sandbox = attach(world, node, 1, 0)
-    world.node.delete_netns(sandbox.netns)
     for pf, number in ((0, errno.EIO), (1, errno.ENOBUFS)):
         world.node.fail('set_vf', number, pci=world.vf(pf, 0).pci)
     with pytest.raises(exceptions.KernelError) as raised:
-        node.reconcile()
+        node.detach(sandbox.container_id)
     assert raised.value.errno == errno.EIO
     (note,) = raised.value.__notes__
     assert note.startswith('and: ')
+
+
+@pytest.mark.parametrize(
+    'error', [OSError('a driver lost a file'), ZeroDivisionError()]
+)
+def test_a_drivers_own_error_does_not_keep_the_others(
+    world, monkeypatch, error
+):
+    node = world.start()
+    sandbox = attach(world, node, 1, 0)
+    world.node.delete_netns(sandbox.netns)
+
+    def breaks(driver, attachment):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VfioDriver, 'disconnect', breaks)
+        result = node.reconcile()
+    assert [record.pci for record in result.restored] == [world.vf(1, 0).pci]
+    (failed,) = result.failed
+    assert failed.error is error
+    assert (failed.pci, failed.ifname) == (world.vf(0, 0).pci, 'net1')
+    assert len(node.reconcile().restored) == 1
 
 
 def test_an_attach_in_progress_is_waited_for_not_given_back(world):
@@ -126,12 +151,15 @@ def test_an_attach_in_progress_is_waited_for_not_given_back(world):
     attaching.start()
     assert entered.wait(30)
     try:
-        with pytest.raises(exceptions.DeviceBusy, match='another process'):
-            other.reconcile()
+        failures = other.reconcile().failed
+        assert len(failures) == 2
+        for failure in failures:
+            assert isinstance(failure.error, exceptions.DeviceBusy)
+            assert 'another process' in str(failure.error)
     finally:
         go_on.set()
         attaching.join(30)
-    assert other.reconcile() == []
+    assert other.reconcile() == Reconciled()
     assert [record.done for record in node.ledger.all()] == [True, True]
 
 
@@ -141,20 +169,11 @@ def test_gc_keeps_what_the_runtime_knows_and_gives_back_the_rest(world):
     kept = attach(world, node, 1, 0)
     running = world.node.state()
     attach(world, node, 2, 1)
-    valid = {(kept.container_id, 'net1'), (kept.container_id, 'net2')}
-    given_back = node.collect_garbage(valid)
+    given_back = node.collect_garbage([kept.container_id]).restored
     assert {record.sandbox.pod.name for record in given_back} == {'pod2'}
-    assert {record.key for record in node.ledger.all()} == valid
+    assert {record.sandbox for record in node.attachments()} == {kept}
     assert world.node.state() == running
     node.check(kept.container_id)
     node.collect_garbage(())
     assert world.node.state() == before
     assert node.ledger.all() == ()
-
-
-def test_gc_looks_at_each_interface(world):
-    node = world.start()
-    sandbox = attach(world, node, 1, 0)
-    node.collect_garbage([(sandbox.container_id, 'net2')])
-    assert [record.vif.ifname for record in node.ledger.all()] == ['net2']
-    node.check(sandbox.container_id, 'net2')

@@ -8,6 +8,7 @@ import pytest
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.cmd.demo import howto_files
 from kuryr_sriov.controller import Controller
+from kuryr_sriov.testing.fixtures.interruption import tell_beginnings
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ class World:
             self.conf,
             self.files.get_nad,
             self.published.__setitem__,
-            observe=self.steps.append,
+            observe=tell_beginnings(self.steps.append),
         )
 
     def pod(self, uid='uid-1', annotation=None, requests=None):

@@ -38,7 +38,7 @@ class Crowd:
     def observe(self, step):
         pf = self.pf.now
         with self._lock:
-            self._now[pf] += step in ('settle', 'restore')
+            self._now[pf] += step in ('reclaim', 'restore')
             self._now[pf] -= step in ('confirm', 'forget')
             self.most[pf] = max(self.most[pf], self._now[pf])
 
@@ -47,7 +47,7 @@ def test_one_configuration_at_a_time_per_pf(world):
     """By two daemons, each with threads."""
     before = world.node.state()
     crowd = Crowd()
-    nodes = [world.start(observe=crowd.observe) for _ in range(2)]
+    nodes = [world.start(observe_beginnings=crowd.observe) for _ in range(2)]
     world.node.on_change(lambda operation: time.sleep(0.001))
 
     def attach_and_detach(number):

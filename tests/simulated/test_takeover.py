@@ -76,7 +76,7 @@ def test_what_another_pod_only_intended_is_taken(world):
 
     before = world.node.state()
     with pytest.raises(Killed):
-        attach(world, world.start(observe=observe), 1)
+        attach(world, world.start(observe_beginnings=observe), 1)
     node = world.start()
     sandbox = attach(world, node, 2)
     node.check(sandbox.container_id)

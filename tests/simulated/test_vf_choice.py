@@ -99,7 +99,7 @@ def test_a_retry_still_knows_the_original_driver(world):
     sandbox = world.sandbox(1, world.vf(0, 0))
     vif = world.vif('net1', 0)
     with pytest.raises(Killed):
-        world.start(observe=die).attach(sandbox, [vif])
+        world.start(observe_beginnings=die).attach(sandbox, [vif])
     assert world.node.state()[world.vf(0, 0).pci].driver == 'vfio-pci'
     node = world.start()
     node.attach(sandbox, [vif])

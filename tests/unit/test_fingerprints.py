@@ -72,7 +72,7 @@ ATTACHMENT = model.Attachment(
     boot_id='5c7a2b1e-6d3f-4e8a-9b0c-1d2e3f405162',
     done=True,
 )
-ATTACHED = model.Attached(
+ATTACHED = model.AttachedVif(
     vif=VIF,
     location=model.Location('node1', '0000:02:10.0', '8086:10ca', 'physnet22'),
     device_info=model.DeviceInfo(

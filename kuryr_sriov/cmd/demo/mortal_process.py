@@ -19,6 +19,7 @@ from kuryr_sriov import exceptions
 from kuryr_sriov.cmd.demo import shared_kernel
 from kuryr_sriov.config import loading
 from kuryr_sriov.node import Node
+from kuryr_sriov.testing.fixtures.interruption import tell_beginnings
 
 DEADLINE = 60
 """Seconds after which a process that does not die is given up."""
@@ -96,7 +97,7 @@ def main() -> None:
     node = Node(
         loading.load_config(files=task.files),
         host=host,
-        observe=fuse.pass_step,
+        observe=tell_beginnings(fuse.pass_step),
     )
     for method, arguments in task.calls:
         getattr(node, method)(*arguments)

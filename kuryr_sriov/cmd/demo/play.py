@@ -36,12 +36,12 @@ STEPS = (
     'allocate',
     'pair',
     'lock',
-    'settle',
+    'reclaim',
     'record',
     'connect',
     'report',
     'confirm',
-    'announce',
+    'confirmed',
     'restore',
     'forget',
 )
@@ -229,7 +229,7 @@ def _kill_and_reconcile(
 
 
 def _describe_wiring(
-    attached: Sequence[model.Attached],
+    attached: Sequence[model.AttachedVif],
     active: Sequence[model.Vif],
     state: Mapping[str, FunctionState],
 ) -> dict[str, Any]:

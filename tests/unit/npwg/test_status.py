@@ -4,7 +4,7 @@
 from kuryr_sriov import model
 from kuryr_sriov.npwg.status import device_info, network_status
 
-FULL = model.Attached(
+FULL = model.AttachedVif(
     vif=model.Vif(
         id='port-1',
         ifname='net1',
@@ -26,7 +26,7 @@ FULL = model.Attached(
     ),
     driver='netdevice',
 )
-BARE = model.Attached(
+BARE = model.AttachedVif(
     vif=model.Vif('port-2', 'net2', 'default/b', 'i.c/b', 'b', ''),
     location=FULL.location,
     device_info=model.DeviceInfo('0000:02:10.1'),

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from kuryr_sriov import (
-    Attached,
+    AttachedVif,
     ConfigurationError,
     DeviceBusy,
     DeviceInfo,
@@ -50,7 +50,7 @@ PREVIOUS = {
 
 
 def attached(vif=VIF, pci='0000:02:10.0'):
-    return Attached(
+    return AttachedVif(
         vif=vif,
         location=Location('node1', pci, '8086:10ca', vif.physnet),
         device_info=DeviceInfo(pci),

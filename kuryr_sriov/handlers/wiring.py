@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A VF's binding driver together with the node's attachment hooks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+from kuryr_sriov import model
+from kuryr_sriov.binding import base
+from kuryr_sriov.handlers.events import Observer, about_attachment, telling
+from kuryr_sriov.handlers.hooks import NodeStep
+
+
+class Wiring:
+    """Whoever connects a VF runs the hooks, whoever disconnects it undoes.
+
+    So the hooks need no record of their own: the attachment's, which is
+    there before ``connect``, is what undoes both. The drivers themselves
+    are wrapped in nothing: a method that a contract or a vendor adds is
+    called as it is.
+
+    :param driver_of: the binding driver of an entry-point name.
+    """
+
+    def __init__(
+        self,
+        driver_of: Callable[[str], base.BindingDriver],
+        hooks: Iterable[NodeStep],
+        observe: Observer,
+    ) -> None:
+        self.driver_of = driver_of
+        self._hooks = tuple(hooks)
+        self._observe = observe
+
+    def connect(self, attachment: model.Attachment, operation: str) -> None:
+        """Give the VF to the sandbox, then run the hooks in order."""
+        begun = about_attachment(attachment, 'connect', operation)
+        with telling(self._observe, begun):
+            self.driver_of(attachment.driver).connect(attachment)
+            for hook in self._hooks:
+                event = dataclasses.replace(begun, step=hook.name)
+                with telling(self._observe, event):
+                    hook.run(attachment)
+
+    def disconnect(self, attachment: model.Attachment, operation: str) -> None:
+        """Undo the hooks, the last one first; then restore the VF."""
+        for hook in reversed(self._hooks):
+            event = dataclasses.replace(
+                about_attachment(attachment, hook.name, operation),
+                phase='undoing',
+            )
+            with telling(self._observe, event):
+                hook.undo(attachment)
+        self.driver_of(attachment.driver).disconnect(attachment)
