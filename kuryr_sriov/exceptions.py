@@ -16,11 +16,13 @@
         ├── ConfigurationError    kuryr.conf; ``problems`` lists all mistakes
         ├── PluginError           a driver is missing, broken or outdated
         ├── InvalidAnnotation     the pod's annotation or its NAD
+        ├── InvalidInput          what a host passed in; ``field`` says which
         ├── NotAllocated          the kubelet gave the pod too few VFs
         ├── DeviceMissing         no such PCI device, or not a VF
         ├── UnsupportedSetting    the NIC cannot do ``setting``
         ├── KernelError           the kernel refused; ``errno`` says why
         ├── Drifted               a VF is not as it was attached
+        ├── Owed                  a VF could not be restored, by any way
         ├── ProviderRefused       the network provider says no
         └── LedgerError           the ledger cannot be read or written
 
@@ -105,6 +107,21 @@ class InvalidAnnotation(PermanentError):
     """The pod's networks annotation, or a NAD it names, cannot be used."""
 
 
+class InvalidInput(PermanentError):
+    """What a host passed in cannot be used; nothing was done.
+
+    :param field: what is wrong: ``container_id``, ``netns``, ``pod``,
+        ``ifname``, ``vif``, ``device``.
+    """
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.args[0], self.field)
+
+
 class NotAllocated(PermanentError):
     """The kubelet allocated fewer VFs than the pod's networks need."""
 
@@ -143,6 +160,25 @@ class KernelError(PermanentError):
 
 class Drifted(PermanentError):
     """A VF or its interface is not as it was attached."""
+
+
+class Owed(PermanentError):
+    """What a VF was before cannot be restored, by any way there is.
+
+    Binding drivers raise it from ``disconnect``. The attachment stays on
+    record with the message, and DEL succeeds: a retry by the runtime would
+    change nothing.
+
+    :param usable: the VF is home and may be given to the next pod, but for
+        what the message names; that is restored after that pod.
+    """
+
+    def __init__(self, message: str, usable: bool = False) -> None:
+        super().__init__(message)
+        self.usable = usable
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.args[0], self.usable)
 
 
 class ProviderRefused(PermanentError):

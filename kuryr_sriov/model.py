@@ -22,12 +22,15 @@ class Pod:
 
     :param node: the node's name as the network provider knows it
         (Neutron: ``binding:host_id``); empty until the pod is scheduled.
+    :param containers: names of its app containers and sidecars; empty where
+        only the pod's name is known (CNI tells no more).
     """
 
     namespace: str
     name: str
     uid: str
     node: str = ''
+    containers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f'{self.namespace}/{self.name}'
@@ -297,6 +300,10 @@ class Attachment:
     :param boot_id: of the boot it was made in
         (``/proc/sys/kernel/random/boot_id``).
     :param done: False from intent until everything is in place.
+    :param netns_id: of the sandbox's network namespace, as
+        ``binding.base.Links.identify`` has it; empty where it is not known.
+        A path alone may lead to another namespace by now.
+    :param owed: what could not be restored, and why; empty for nothing.
     """
 
     sandbox: Sandbox
@@ -307,6 +314,8 @@ class Attachment:
     original: VfState = field(default_factory=VfState)
     boot_id: str = ''
     done: bool = False
+    netns_id: str = ''
+    owed: str = ''
 
     @property
     def key(self) -> tuple[str, str]:

@@ -51,6 +51,12 @@ class Links(Protocol):
     def alive(self, netns: str) -> bool:
         """Whether there is a network namespace at that path (no request)."""
 
+    def identify(self, netns: str) -> str:
+        """Tells the namespace at that path from any other (no request).
+
+        :raises KernelError: ENOENT: there is none.
+        """
+
     def find(self, pci: str, netns: str) -> model.Link | None:
         """The interface of a PCI function in ``netns``, by any name."""
 

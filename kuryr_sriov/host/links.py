@@ -84,6 +84,10 @@ class Netlink:
         """Whether there is a network namespace at that path."""
         return namespaces.alive(netns)
 
+    def identify(self, netns: str) -> str:
+        """Device and inode of the namespace's file."""
+        return namespaces.identify(netns)
+
     def find(self, pci: str, netns: str) -> model.Link | None:
         """The interface of a PCI function in ``netns``, by any name."""
         # A virtio NIC's interface hangs on the virtio device below.

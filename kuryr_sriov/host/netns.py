@@ -40,6 +40,20 @@ def alive(netns: str) -> bool:
         return False
 
 
+def identify(netns: str) -> str:
+    """Device and inode of the namespace, which tell it from all others.
+
+    By its path alone it cannot be told: that of a process
+    (``/proc/PID/ns/net``) leads to another namespace once the PID is used
+    again (``namespaces(7)``).
+
+    :raises KernelError: as ``opened``.
+    """
+    with opened(netns) as file:
+        status = os.fstat(file)
+    return f'{status.st_dev}:{status.st_ino}'
+
+
 @contextlib.contextmanager
 def opened(netns: str) -> Iterator[int]:
     """A file descriptor of the namespace.

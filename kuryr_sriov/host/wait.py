@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting for the kernel: a condition, a deadline, an error that says so."""
+"""Waiting: a condition, a deadline, an error that says so.
+
+A call that has a deadline of its own sets it with ``limit``. Every wait in
+it obeys, however deep: each has its own timeout, and ends no later than the
+call.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from kuryr_sriov import exceptions
@@ -14,6 +22,37 @@ T = TypeVar('T')
 
 SHORTEST = 0.001
 LONGEST = 0.1
+
+_DEADLINE = contextvars.ContextVar('deadline', default=math.inf)
+"""Of the call that this thread is in, by ``time.monotonic()``."""
+
+_hanging: dict[str, threading.Thread] = {}
+_hanging_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def limit(seconds: float, *, anew: bool = False) -> Iterator[None]:
+    """Bound all waits in the body of ``with`` together.
+
+    Within another limit the earlier deadline counts.
+
+    :param anew: forget the deadline there was: for what has to be tried
+        although, or because, that one has passed.
+    """
+    former = math.inf if anew else _DEADLINE.get()
+    token = _DEADLINE.set(min(former, time.monotonic() + seconds))
+    try:
+        yield
+    finally:
+        _DEADLINE.reset(token)
+
+
+def time_left(timeout: float) -> float:
+    """Seconds that a wait may take: ``timeout``, or what the call still has.
+
+    Never negative. For waits that the system does, as on sockets.
+    """
+    return max(0.0, min(timeout, _DEADLINE.get() - time.monotonic()))
 
 
 def wait_for(probe: Callable[[], T | None], timeout: float, what: str) -> T:
@@ -24,8 +63,9 @@ def wait_for(probe: Callable[[], T | None], timeout: float, what: str) -> T:
 
     :param timeout: seconds.
     :param what: what is waited for, and what to do if it never comes.
-    :raises DeviceBusy: ``timeout`` has passed.
+    :raises DeviceBusy: ``timeout``, or the call's deadline, has passed.
     """
+    timeout = time_left(timeout)
     deadline = time.monotonic() + timeout
     interval = SHORTEST
     while True:
@@ -41,22 +81,30 @@ def wait_for(probe: Callable[[], T | None], timeout: float, what: str) -> T:
         if last:
             because = f': {reason}' if reason else ''
             raise exceptions.DeviceBusy(
-                f'Waited {timeout:g} s for {what}{because}'
+                f'Waited {timeout:.3g} s for {what}{because}'
             ) from reason
         time.sleep(max(0.0, min(interval, deadline - time.monotonic())))
         interval = min(interval * 2, LONGEST)
 
 
-def run_within(work: Callable[[], object], timeout: float, what: str) -> None:
+def run_within(
+    work: Callable[[], object], timeout: float, what: str, key: str = ''
+) -> None:
     """Do work that may block in the kernel, for so long at most.
 
     It is done in a thread of its own; when the time is over, the thread is
-    left to end whenever the kernel lets it.
+    left to end whenever the kernel lets it. The work's own waits obey the
+    call's deadline.
 
     :param timeout: seconds.
     :param what: as in ``wait_for``.
-    :raises DeviceBusy: ``timeout`` has passed.
+    :param key: whose work it is, such as a PCI address. While earlier work
+        of that key still hangs, no other is started: a write to sysfs
+        cannot be interrupted, and each retry would leave one more thread.
+    :raises DeviceBusy: ``timeout``, or the call's deadline, has passed.
     """
+    timeout = time_left(timeout)
+    deadline = time.monotonic() + timeout
     raised: list[BaseException] = []
 
     def run() -> None:
@@ -65,10 +113,35 @@ def run_within(work: Callable[[], object], timeout: float, what: str) -> None:
         except BaseException as error:  # all of it is the caller's
             raised.append(error)
 
-    thread = threading.Thread(target=run, name=what, daemon=True)
-    thread.start()
-    thread.join(timeout)
+    context = contextvars.copy_context()
+    thread = threading.Thread(
+        target=context.run, args=(run,), name=what, daemon=True
+    )
+    if key:
+        _start_after_earlier(key, thread, deadline, what)
+    else:
+        thread.start()
+    thread.join(max(0.0, deadline - time.monotonic()))
     if thread.is_alive():
-        raise exceptions.DeviceBusy(f'Waited {timeout:g} s for {what}')
+        raise exceptions.DeviceBusy(f'Waited {timeout:.3g} s for {what}')
     if raised:
         raise raised[0]
+
+
+def _start_after_earlier(
+    key: str, thread: threading.Thread, deadline: float, what: str
+) -> None:
+    """Start it once no earlier thread of that key hangs any more."""
+    while True:
+        with _hanging_lock:
+            earlier = _hanging.get(key)
+            if earlier is None or not earlier.is_alive():
+                _hanging[key] = thread
+                thread.start()
+                return
+        earlier.join(max(0.0, deadline - time.monotonic()))
+        if earlier.is_alive():
+            raise exceptions.DeviceBusy(
+                f'An earlier attempt still hangs in the kernel, for '
+                f'{earlier.name}; no other is made beside it: {what}'
+            )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -58,7 +58,23 @@ def pod_of(body: Mapping[str, Any]) -> model.Pod:
         name=metadata['name'],
         uid=metadata['uid'],
         node=body.get('spec', {}).get('nodeName') or '',
+        containers=tuple(_running_containers(body.get('spec', {}))),
     )
+
+
+def _running_containers(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Names of the containers that run with the pod's network.
+
+    A sidecar is an init container that keeps running.
+    """
+    sidecars = (
+        container
+        for container in spec.get('initContainers') or ()
+        if container.get('restartPolicy') == 'Always'
+    )
+    for container in (*(spec.get('containers') or ()), *sidecars):
+        if container.get('name'):
+            yield container['name']
 
 
 def wants_networks(body: Mapping[str, Any]) -> bool:

@@ -193,7 +193,7 @@ def test_values():
 
 def test_attachment():
     written = pretty(codec.to_builtins(ATTACHMENT))
-    assert written == pinned('attachment-1.json'), VALUES
+    assert written == pinned('attachment-2.json'), VALUES
 
 
 def test_port():
@@ -294,6 +294,11 @@ def with_news(value):
         more = {'news': {'of': ['later']}}
         return {key: with_news(item) for key, item in value.items()} | more
     return list(map(with_news, value)) if isinstance(value, list) else value
+
+
+def test_a_record_of_before_namespaces_were_identified():
+    read = codec.from_json(model.Attachment, pinned('attachment-1.json'))
+    assert read == ATTACHMENT
 
 
 def test_a_later_releases_record_is_read_for_what_is_known():

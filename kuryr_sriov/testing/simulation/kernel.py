@@ -100,6 +100,9 @@ class Kernel:
     def do_alive(self, netns: str) -> bool:
         return self.net.alive(netns)
 
+    def do_identify(self, netns: str) -> str:
+        return self.net.identify(netns)
+
     def do_find(self, function: str, netns: str) -> model.Link | None:
         self._begin('find', function)
         interface = self.net.find(function, netns)

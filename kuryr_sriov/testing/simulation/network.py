@@ -29,16 +29,23 @@ class Network:
 
     def clear(self) -> None:
         """Power off."""
+        self._inodes = itertools.count(4026531840)  # PROC_DYNAMIC_FIRST
         self._last_index = LOOPBACK
         self._namespaces: dict[str, dict[int, hardware.Interface]] = {'': {}}
+        self._identities = {'': self._new_identity()}
 
     def alive(self, netns: str) -> bool:
         return netns in self._namespaces
+
+    def identify(self, netns: str) -> str:
+        self._links(netns)
+        return self._identities[netns]
 
     def add_netns(self, netns: str) -> None:
         if netns in self._namespaces:
             raise OSError(errno.EEXIST, netns)
         self._namespaces[netns] = {}
+        self._identities[netns] = self._new_identity()
 
     def delete_netns(self, netns: str) -> None:
         """Its VFs go home under the names they have, unless taken there."""
@@ -48,6 +55,9 @@ class Network:
                 interface.altnames -= self._names('')
                 self._move(interface, '', fallback)
         del self._namespaces[netns]
+
+    def _new_identity(self) -> str:
+        return f'4:{next(self._inodes)}'
 
     def _links(self, netns: str) -> dict[int, hardware.Interface]:
         if netns not in self._namespaces:

@@ -51,6 +51,9 @@ class SimulatedLinks:
     def alive(self, netns: str) -> bool:
         return bool(self._call('alive', netns))
 
+    def identify(self, netns: str) -> str:
+        return str(self._request('identify', netns))
+
     def find(self, pci: str, netns: str) -> model.Link | None:
         answer: model.Link | None = self._request('find', pci, netns)
         return answer

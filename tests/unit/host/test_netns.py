@@ -96,3 +96,16 @@ def test_entering_what_is_no_namespace():
         pytest.raises(OSError, match=os.strerror(errno.EINVAL)),
     ):
         netns._enter(file.fileno())
+
+
+def test_namespaces_are_told_apart_whatever_their_paths(netnses):
+    one, other = netnses(), netnses()
+    assert netns.identify(one) == netns.identify(one)
+    assert len({netns.identify(path) for path in (one, other, '')}) == 3
+    assert netns.identify('') == netns.identify(netns.OWN)
+    with netns.opened(one) as file:
+        assert netns.identify(f'/proc/self/fd/{file}') == netns.identify(one)
+    netnses.delete(one)
+    with pytest.raises(exceptions.KernelError) as caught:
+        netns.identify(one)
+    assert caught.value.errno == errno.ENOENT

@@ -2,6 +2,7 @@
 """Every wait has a deadline, and says what it waited for."""
 
 import threading
+import time
 
 import pytest
 
@@ -78,3 +79,60 @@ def test_what_the_work_raises_is_the_callers(error):
     with pytest.raises(type(error)) as caught:
         wait.run_within(work, 60, 'it')
     assert caught.value is error
+
+
+@pytest.fixture
+def gate():
+    """Opens at the end of the test, for threads that hang at it."""
+    gate = threading.Event()
+    yield gate
+    gate.set()
+
+
+def test_a_limit_bounds_every_wait_in_it():
+    began = time.monotonic()
+    with wait.limit(0.05):
+        for _ in range(3):
+            with pytest.raises(exceptions.DeviceBusy):
+                wait.wait_for(lambda: None, 30, 'it')
+        assert wait.time_left(30) == 0
+    assert time.monotonic() - began < 5
+    assert wait.time_left(30) == 30
+
+
+def test_an_inner_limit_lengthens_nothing_unless_it_is_anew():
+    with wait.limit(10):
+        with wait.limit(1000):
+            assert wait.time_left(2000) <= 10
+        with wait.limit(5):
+            assert wait.time_left(2000) <= 5
+        with wait.limit(1000, anew=True):
+            assert 10 < wait.time_left(2000) <= 1000
+        assert 5 < wait.time_left(2000) <= 10
+
+
+def test_work_in_a_thread_of_its_own_obeys_the_limit(gate):
+    left = []
+    with wait.limit(10):
+        wait.run_within(lambda: left.append(wait.time_left(99)), 5, 'it')
+    assert 0 < left[0] <= 10
+    with (
+        wait.limit(0.05),
+        pytest.raises(exceptions.DeviceBusy, match=r'Waited 0\.0\d* s for it'),
+    ):
+        wait.run_within(gate.wait, 30, 'it')
+
+
+def test_retries_of_what_hangs_leave_one_thread(gate):
+    """Six DELs of a VF whose program has vfio open, say."""
+    for attempt in range(6):
+        with pytest.raises(exceptions.DeviceBusy) as caught:
+            wait.run_within(gate.wait, 0.02, 'vfio-pci to let go', 'pci-1')
+        assert ('earlier attempt' in str(caught.value)) == (attempt > 0)
+    names = [thread.name for thread in threading.enumerate()]
+    assert names.count('vfio-pci to let go') == 1
+    done = []
+    wait.run_within(lambda: done.append('other'), 5, 'it', 'pci-2')
+    gate.set()
+    wait.run_within(lambda: done.append('retry'), 5, 'it', 'pci-1')
+    assert done == ['other', 'retry']
