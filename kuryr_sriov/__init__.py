@@ -76,9 +76,14 @@ if TYPE_CHECKING:
     )
     from kuryr_sriov.node import Node
     from kuryr_sriov.npwg.requests import entries_of, pod_of, wants_networks
-    from kuryr_sriov.npwg.status import device_info, network_status
+    from kuryr_sriov.npwg.status import (
+        NETWORK_STATUS,
+        device_info,
+        network_status,
+    )
 
 __all__ = [
+    'NETWORK_STATUS',
     'AttachedVif',
     'Attachment',
     'Change',
@@ -150,6 +155,7 @@ _HOMES = {
     'Event': 'handlers.events',
     'Kubernetes': 'clients.kubernetes.objects',
     'KubernetesSession': 'clients.kubernetes.session',
+    'NETWORK_STATUS': 'npwg.status',
     'Node': 'node',
     'NotRestored': 'handlers.restore',
     'ObjectCache': 'clients.kubernetes.watch',

@@ -31,6 +31,14 @@ COMMANDS = {
 }
 """Module of each, with ``add_arguments`` and ``run``, and its help."""
 
+DAEMON_COMMANDS = {
+    'uninstall': (
+        'kuryr_sriov_daemon.node.uninstall',
+        'take this node out of the CNI configuration',
+    ),
+}
+"""Those of the reference daemon, which comes with the library."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand.
@@ -80,7 +88,10 @@ def _build_parser() -> argparse.ArgumentParser:
         parser_class=_Command,
     )
     for name, (module, text) in COMMANDS.items():
-        commands.add_parser(name, help=text).set_defaults(module=module)
+        full = f'kuryr_sriov.cmd.{module}'
+        commands.add_parser(name, help=text).set_defaults(module=full)
+    for name, (full, text) in DAEMON_COMMANDS.items():
+        commands.add_parser(name, help=text).set_defaults(module=full)
     return parser
 
 
@@ -88,8 +99,7 @@ class _Command(argparse.ArgumentParser):
     """The parser of a subcommand; imports its module when it is chosen."""
 
     def parse_known_args(self, *args: Any, **named: Any) -> Any:
-        name = self.get_default('module')
-        module = importlib.import_module(f'kuryr_sriov.cmd.{name}')
+        module = importlib.import_module(self.get_default('module'))
         self.description = (module.__doc__ or '').replace('``', '')
         self.set_defaults(run=module.run)
         module.add_arguments(self)

@@ -235,7 +235,8 @@ def _failure(
 ) -> tuple[int, Mapping[str, Any]]:
     """Status and body for a request that failed; it is logged here."""
     if isinstance(error, CniError | KuryrSriovError):
-        LOG.warning('%s: %s', request, error)
+        # The library has told what it did; this is what was answered.
+        LOG.info('%s: %s', request, error)
         message, code = str(error), code_of(error)
     else:
         LOG.exception('%s', request)

@@ -23,7 +23,7 @@ HOST_NEEDS = {
     *('Controller', 'Node', 'load_config', 'register_options'),
     *('Event', 'Observer', 'NotRestored', 'Reconciled'),
     *('pod_of', 'entries_of', 'wants_networks'),
-    *('device_info', 'network_status'),
+    *('NETWORK_STATUS', 'device_info', 'network_status'),
 }
 
 

@@ -97,18 +97,29 @@ class Kubernetes:
         return str(body['metadata']['uid'])
 
     def patch_network_status(
-        self, pod: model.Pod, status: Sequence[Mapping[str, Any]]
+        self,
+        pod: model.Pod,
+        status: Sequence[Mapping[str, Any]],
+        resource_version: str = '',
     ) -> None:
         """Set the pod's ``network-status`` annotation.
 
         :param status: all of it, as ``npwg.status`` has it.
+        :param resource_version: of the pod that it was made from, where it
+            has what others wrote; empty for whichever.
+        :raises ResourceConflict: the pod has changed since.
         """
-        annotations = {NETWORK_STATUS: json.dumps(status)}
+        metadata: dict[str, Any] = {
+            # so that another pod of that name refuses it
+            'uid': pod.uid,
+            'annotations': {NETWORK_STATUS: json.dumps(status)},
+        }
+        if resource_version:
+            metadata['resourceVersion'] = resource_version
         self.session.call(
             'PATCH',
             PODS.path(pod.namespace, pod.name, 'status'),
-            # With its uid, so that another pod of that name refuses it.
-            {'metadata': {'uid': pod.uid, 'annotations': annotations}},
+            {'metadata': metadata},
             MERGE_PATCH,
             missing=lambda why: PermanentError(
                 f'pod {pod} is gone ({why}); nothing is left to report'

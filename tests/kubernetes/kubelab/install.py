@@ -43,6 +43,8 @@ RUNTIME = (
     'github.com/opencontainers/runc',
 )
 
+CNITOOL = ('github.com/containernetworking/cni/cnitool',)
+
 NAMES = {'go.etcd.io/etcd/server/v3': 'etcd'}
 """What is not called as the last word of its package."""
 
@@ -63,6 +65,14 @@ def ensure_runtime_installed() -> pathlib.Path:
     :raises subprocess.CalledProcessError: pip or go failed.
     """
     return _ensure_built('runtime', FOLDER / 'go-runtime', RUNTIME)
+
+
+def ensure_cnitool_installed() -> pathlib.Path:
+    """Folder with ``cnitool`` alone, which takes a minute.
+
+    :raises subprocess.CalledProcessError: pip or go failed.
+    """
+    return _ensure_built('cnitool', FOLDER / 'go-runtime', CNITOOL)
 
 
 def _ensure_built(

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the node does for the runtime: ADD, CHECK, DEL, GC, STATUS.
+
+There are two ways in, of which an installation has one:
+
+chained
+    After a primary CNI, for every pod: all VIFs that the pod's annotation
+    asks for, added to the result of the plugins before.
+delegate
+    Of Multus, for each network of ours: the one VIF of that interface.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from kuryr_sriov import (
+    AttachedVif,
+    Attachment,
+    Device,
+    Drifted,
+    Node,
+    Pod,
+    Sandbox,
+    TransientError,
+    Vif,
+)
+from kuryr_sriov_daemon.node import delegation
+from kuryr_sriov_daemon.node.cni_request import (
+    CONFIG,
+    CniError,
+    CniRequest,
+    valid_container_ids,
+)
+from kuryr_sriov_daemon.node.cni_result import NOT_AVAILABLE, result_of
+from kuryr_sriov_daemon.node.cni_server import Gone
+from kuryr_sriov_daemon.node.node_view import NodeView
+from kuryr_sriov_daemon.node.sandboxes import Adding, Sandboxes
+
+Way = Literal['chained', 'delegate']
+Result = Mapping[str, Any] | None
+
+
+class Reporter(Protocol):
+    """Tells the API server what the node has attached."""
+
+    def report(self, pod: Pod) -> None:
+        """Soon, what is attached by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long ADD waits, in seconds.
+
+    :param vifs: for the controller to promise the pod's VIFs.
+    :param active: for the ports to become active; 0 for not at all.
+    """
+
+    vifs: float = 60.0
+    active: float = 0.0
+
+
+class CniCommands:
+    """Serves the requests of the runtime. Thread-safe.
+
+    :param repair: has the node reconciled soon, for an ADD that nobody
+        waited for.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        view: NodeView,
+        reporter: Reporter,
+        way: Way,
+        limits: Limits,
+        repair: Callable[[], None],
+    ) -> None:
+        self._node = node
+        self._view = view
+        self._reporter = reporter
+        self._delegate = way == 'delegate'
+        self._limits = limits
+        self._repair = repair
+        self._sandboxes = Sandboxes()
+        self._draining = False
+        self._commands: Mapping[str, Callable[[CniRequest, Gone], Result]] = {
+            'ADD': self._add,
+            'CHECK': self._check,
+            'DEL': self._delete,
+            'GC': self._collect_garbage,
+            'STATUS': self._tell_status,
+        }
+
+    def drain(self) -> None:
+        """End what waits for others, and begin nothing any more."""
+        self._draining = True
+        self._view.wake()
+
+    def serve(self, request: CniRequest, gone: Gone) -> Result:
+        """The result of one request; None for an empty one."""
+        return self._commands[request.command](request, gone)
+
+    def finish(self, request: CniRequest, delivered: bool) -> None:
+        """After the answer to an ADD: tell the neighbours.
+
+        An ADD whose answer nobody has taken is undone: the runtime begins
+        again, and its DEL for this one may be lost.
+        """
+        if request.command != 'ADD':
+            return
+        if delivered:
+            self._node.announce(request.container_id)
+            return
+        try:
+            self._undo(request)
+        finally:
+            self._repair()
+
+    # ADD
+
+    def _add(self, request: CniRequest, gone: Gone) -> Result:
+        if not self._delegate and request.previous is None:
+            raise CniError(
+                CONFIG,
+                'there is no prevResult: this node is configured for '
+                '[sriov_node] way = chained, where kuryr-sriov comes after a '
+                'primary CNI in a list; for Multus, say way = delegate',
+            )
+        with self._sandboxes.adding(request.container_id) as adding:
+
+            def look() -> None:
+                adding.check()
+                if gone():
+                    raise TransientError('the runtime has given up waiting')
+                if self._draining:
+                    raise TransientError(
+                        'the node daemon ends; its successor serves this'
+                    )
+
+            attached = self._attach(request, adding, look)
+        return result_of(
+            request.version, attached, request.netns, request.previous
+        )
+
+    def _attach(
+        self, request: CniRequest, adding: Adding, look: Callable[[], None]
+    ) -> Sequence[AttachedVif]:
+        deadline = time.monotonic() + self._limits.vifs
+        known = self._view.wait_for_pod(
+            request.pod_namespace,
+            request.pod_name,
+            request.pod_uid,
+            deadline,
+            look,
+        )
+        if not (known.wants_networks or self._delegate):
+            return ()
+        vifs = self._view.wait_for_vifs(known, deadline, look)
+        devices: Collection[Device] = ()
+        if self._delegate:
+            vif = delegation.vif_of(request, vifs)
+            vifs = (vif,)
+            devices = delegation.devices_of(
+                request, vif, lambda: self._node.allocated(known.pod)
+            )
+        if not vifs:
+            return ()
+        look()
+        sandbox = Sandbox(request.container_id, request.netns, known.pod)
+        with adding.alone():
+            attached = self._node.attach(sandbox, vifs, tuple(devices))
+        self._reporter.report(known.pod)
+        try:
+            self._complete(request, known.pod.uid, attached, look)
+        except Exception:
+            self._undo(request)
+            raise
+        return attached
+
+    def _complete(
+        self,
+        request: CniRequest,
+        uid: str,
+        attached: Sequence[AttachedVif],
+        look: Callable[[], None],
+    ) -> None:
+        """What an ADD needs besides VFs that are wired."""
+        delegation.write_device_info(request, attached)
+        if self._limits.active:
+            self._view.wait_for_active(
+                uid,
+                {each.vif.id: each.location.pci_slot for each in attached},
+                time.monotonic() + self._limits.active,
+                look,
+            )
+
+    def _undo(self, request: CniRequest) -> None:
+        """Give back what an ADD has attached."""
+        with self._sandboxes.deleting(request.container_id):
+            self._detach(request)
+
+    # The others
+
+    def _delete(self, request: CniRequest, gone: Gone) -> Result:
+        with self._sandboxes.deleting(request.container_id):
+            self._view.wake()  # an ADD that waits sees that it is deleted
+            self._detach(request)
+        delegation.remove_device_info(request)
+        return None
+
+    def _detach(self, request: CniRequest) -> None:
+        pods = {record.sandbox.pod for record in self._records(request)}
+        try:
+            self._node.detach(request.container_id, self._ifname(request))
+        finally:
+            for pod in pods:
+                self._reporter.report(pod)
+
+    def _check(self, request: CniRequest, gone: Gone) -> Result:
+        if self._delegate or self._records(request):
+            self._node.check(request.container_id, self._ifname(request))
+            return None
+        vifs = self._promised(request)
+        if vifs:
+            raise Drifted(
+                f'pod {request.pod_namespace}/{request.pod_name} has no VFs, '
+                f'but was promised {", ".join(vif.ifname for vif in vifs)}; '
+                'delete the pod to have it made anew'
+            )
+        return None
+
+    def _promised(self, request: CniRequest) -> Sequence[Vif]:
+        known = self._view.find_pod(
+            request.pod_namespace, request.pod_name, request.pod_uid
+        )
+        port = self._view.port(known.pod.uid) if known is not None else None
+        return port.vifs if port is not None else ()
+
+    def _collect_garbage(self, request: CniRequest, gone: Gone) -> Result:
+        valid = valid_container_ids(request.config)
+        if valid is None:
+            return None
+        if not self._delegate:
+            # Those of one network configuration. A pod that still runs may
+            # have been attached under an earlier name of it.
+            self._node.collect_garbage(valid | self._running())
+        # A delegate's are those of one network of several.
+        self._node.reconcile()
+        return None
+
+    def _running(self) -> frozenset[str]:
+        pods = self._view.pods()
+        return frozenset(
+            record.sandbox.container_id
+            for record in self._node.attachments()
+            if (known := pods.get(record.sandbox.pod.uid)) is not None
+            and not known.is_over
+        )
+
+    def _tell_status(self, request: CniRequest, gone: Gone) -> Result:
+        if self._draining:
+            raise CniError(NOT_AVAILABLE, 'the node daemon ends')
+        if not self._view.is_complete:
+            raise CniError(
+                NOT_AVAILABLE,
+                'the API server has not told which pods this node has; '
+                f'{self._view.trouble or "it is asked"}',
+            )
+        return None
+
+    def _records(self, request: CniRequest) -> Sequence[Attachment]:
+        """What is attached of what the request is about."""
+        ifname = self._ifname(request)
+        return [
+            record
+            for record in self._node.attachments()
+            if record.sandbox.container_id == request.container_id
+            and ifname in ('', record.vif.ifname)
+        ]
+
+    def _ifname(self, request: CniRequest) -> str:
+        """The interface it is about; empty for all of the sandbox.
+
+        The interface that a chained plugin is told is the primary CNI's.
+        """
+        return request.ifname if self._delegate else ''

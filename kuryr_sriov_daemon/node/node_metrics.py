@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a node measures, for Prometheus."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.core import GaugeMetricFamily
+
+from kuryr_sriov import Event, Node
+from kuryr_sriov_daemon.node.upkeep import Upkeep
+
+BUCKETS = 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 3.0, 10.0, 30.0, 100.0
+
+VF_LABELS = (
+    'pci_address',
+    'pf_pci_address',
+    'resource',
+    'driver',
+    'namespace',
+    'pod',
+    'pod_uid',
+    'interface',
+    'port',
+    'network',
+)
+
+
+class NodeMetrics:
+    """Histograms that are fed, and gauges that are looked up when asked.
+
+    :ivar registry: of prometheus_client, with all of them.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._steps = Histogram(
+            'kuryr_sriov_node_step_seconds',
+            'Steps of attaching and restoring VFs. An operation as a whole is '
+            'the step of its own name.',
+            ['operation', 'step', 'driver', 'outcome'],
+            registry=self.registry,
+            buckets=BUCKETS,
+        )
+        self._requests = Histogram(
+            'kuryr_sriov_node_cni_seconds',
+            "Requests of the container runtime, by the code of CNI's error "
+            'object; 0 for success.',
+            ['command', 'code'],
+            registry=self.registry,
+            buckets=BUCKETS,
+        )
+        self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        self._node: Node | None = None
+
+    def observe(self, event: Event) -> None:
+        """Take in an event of the library."""
+        if event.phase in ('done', 'failed', 'undone'):
+            error = event.error
+            outcome = type(error).__name__ if error else event.phase
+            self._steps.labels(
+                event.operation, event.step, event.driver, outcome
+            ).observe(event.seconds)
+
+    def observe_request(self, command: str, code: int, seconds: float) -> None:
+        """Take in how a request of the runtime ended."""
+        self._requests.labels(command, str(code)).observe(seconds)
+
+    def follow(self, node: Node, upkeep: Upkeep) -> None:
+        """Show what the ledger and the upkeep say whenever asked."""
+        self._node = node
+        self.add_gauge(
+            'vfs_drifted',
+            'VFs that were not as they were attached at the last check.',
+            lambda: float(len(upkeep.drifts)),
+        )
+        self.add_gauge(
+            'vfs_owed',
+            'VFs that could not be restored so far.',
+            lambda: float(len(upkeep.owed)),
+        )
+        self.add_gauge(
+            'pods_without_vfs',
+            'Pods that run without the VFs they were promised.',
+            lambda: float(len(upkeep.without_vfs)),
+        )
+        self.registry.register(self)
+
+    def add_gauge(
+        self, name: str, text: str, value: Callable[[], float]
+    ) -> None:
+        """Show what ``value`` returns whenever it is asked for."""
+        self._gauges[f'kuryr_sriov_node_{name}'] = text, value
+
+    def describe(self) -> Iterator[Any]:
+        """Nothing beforehand (called by prometheus_client)."""
+        return iter(())
+
+    def collect(self) -> Iterator[Any]:
+        """The gauges as they are now (called by prometheus_client)."""
+        for name, (text, value) in self._gauges.items():
+            yield GaugeMetricFamily(name, text, value=value())
+        if self._node is not None:
+            yield from self._collect_attachments(self._node)
+
+    def _collect_attachments(self, node: Node) -> Iterator[Any]:
+        counts: Counter[tuple[str, str]] = Counter()
+        vfs = GaugeMetricFamily(
+            'kuryr_sriov_node_vf_info',
+            'Which pod and port has which VF; always 1.',
+            labels=VF_LABELS,
+        )
+        for record in node.attachments():
+            state = 'attached' if record.done else 'incomplete'
+            counts[record.vif.resource, state] += 1
+            pod = record.sandbox.pod
+            vfs.add_metric(
+                [
+                    record.pci,
+                    record.pf,
+                    record.vif.resource,
+                    record.driver,
+                    pod.namespace,
+                    pod.name,
+                    pod.uid,
+                    record.vif.ifname,
+                    record.vif.id,
+                    record.vif.network,
+                ],
+                1.0,
+            )
+        attachments = GaugeMetricFamily(
+            'kuryr_sriov_node_attachments',
+            'Records of the ledger.',
+            labels=['resource', 'state'],
+        )
+        for labels, count in counts.items():
+            attachments.add_metric(labels, float(count))
+        yield attachments
+        yield vfs

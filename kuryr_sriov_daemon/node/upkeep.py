@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What nobody asks for: lost DELs made good, VFs looked at by and by."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from kuryr_sriov import (
+    Attachment,
+    KuryrSriovError,
+    Node,
+    Pod,
+    TransientError,
+)
+from kuryr_sriov_daemon.node.node_view import NodeView
+from kuryr_sriov_daemon.node.reports import StatusReports
+from kuryr_sriov_daemon.podevents import PodEvent
+
+LOG = logging.getLogger(__name__)
+
+SOON = 5.0
+"""Seconds from a request to reconcile until it is done."""
+
+
+class Upkeep:
+    """Reconciles and checks, in a thread of its own.
+
+    :param tell: has an event written on a pod.
+    :param reconcile_every: seconds; so is ``check_every``.
+    :ivar drifts: what the last check has found, by the records' keys.
+    :ivar owed: why a record could not be restored, by the records' keys.
+    :ivar without_vfs: pods that run without the VFs they were promised.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        view: NodeView,
+        reports: StatusReports,
+        tell: Callable[[PodEvent], None],
+        reconcile_every: float,
+        check_every: float,
+    ) -> None:
+        self._node = node
+        self._view = view
+        self._reports = reports
+        self._tell = tell
+        self._every: Mapping[Callable[[], None], float] = {
+            self.reconcile: reconcile_every,
+            self.check: check_every,
+        }
+        now = time.monotonic()
+        self._due = {task: now + every for task, every in self._every.items()}
+        self._changed = threading.Condition()
+        self._stopping = False
+        self.drifts: Mapping[tuple[str, str], str] = {}
+        self.owed: Mapping[tuple[str, str], str] = {}
+        self.without_vfs: tuple[Pod, ...] = ()
+        self._thread = threading.Thread(target=self._run, name='upkeep')
+
+    def start(self) -> None:
+        """Begin; the first of each is due after its period."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it after what it is at."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join()
+
+    def repair(self) -> None:
+        """Reconcile soon."""
+        with self._changed:
+            due = self._due[self.reconcile], time.monotonic() + SOON
+            self._due[self.reconcile] = min(due)
+            self._changed.notify()
+
+    def reconcile(self) -> None:
+        """Give back what a crash, a reboot or a lost DEL left."""
+        done = self._node.reconcile()
+        self.owed = {
+            (each.container_id, each.ifname): str(each.error)
+            for each in done.failed
+        }
+        for record in done.restored:
+            self._reports.report(record.sandbox.pod)
+        for record in self._node.attachments() if self.owed else ():
+            if record.key in self.owed:
+                why = self.owed[record.key]
+                self._warn(record, 'VfNotRestored', why, 'Restore')
+
+    def check(self) -> None:
+        """Compare every VF with its record, and pods with their promises."""
+        drifts = {}
+        for record in self._node.attachments():
+            if not record.done:
+                continue
+            try:
+                self._node.check(*record.key)
+            except TransientError as error:
+                LOG.info('%s: %s', record.sandbox.pod, error)
+            except KuryrSriovError as error:
+                drifts[record.key] = str(error)
+                if self._is_on_record(record):
+                    self._warn(record, 'VfDrifted', str(error), 'Check')
+                else:
+                    del drifts[record.key]
+        self.drifts = drifts
+        self._reports.set_drifts(drifts)
+        self._look_for_pods_without_vfs()
+
+    def _is_on_record(self, record: Attachment) -> bool:
+        """Whether it was not given back meanwhile."""
+        return any(record.key == each.key for each in self._node.attachments())
+
+    def _look_for_pods_without_vfs(self) -> None:
+        """Pods that were started while this plugin was not in the list."""
+        served = {
+            record.sandbox.pod.uid for record in self._node.attachments()
+        }
+        without = []
+        for uid, known in self._view.pods().items():
+            port = self._view.port(uid)
+            if (
+                known.phase == 'Running'
+                and uid not in served
+                and port is not None
+                and port.promises
+                and not port.deleting
+            ):
+                without.append(known.pod)
+        self.without_vfs = tuple(without)
+        for pod in without:
+            self._tell(
+                PodEvent(
+                    pod,
+                    'RunsWithoutVfs',
+                    'the pod was started without its VFs: this plugin was '
+                    "not in the node's CNI configuration then; delete the pod "
+                    'to have it made anew',
+                    'Check',
+                )
+            )
+
+    def _warn(
+        self, record: Attachment, reason: str, note: str, action: str
+    ) -> None:
+        self._tell(PodEvent(record.sandbox.pod, reason, note, action))
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                task = min(self._due, key=lambda task: self._due[task])
+                while not self._stopping:
+                    left = self._due[task] - time.monotonic()
+                    if left <= 0:
+                        break
+                    self._changed.wait(left)
+                    task = min(self._due, key=lambda task: self._due[task])
+                if self._stopping:
+                    return
+                self._due[task] = time.monotonic() + self._every[task]
+            try:
+                task()
+            except KuryrSriovError as error:
+                LOG.error('%s', error)
+            except Exception:
+                LOG.exception('upkeep')
