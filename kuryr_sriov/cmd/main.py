@@ -27,6 +27,10 @@ COMMANDS = {
         'inventory.survey',
         "list this node's PFs and VFs, and the pods that have them",
     ),
+    'pod': (
+        'pod_story.telling',
+        "tell one pod's story, and what is wrong with its VFs",
+    ),
     'demo': ('demo.play', 'play the SR-IOV how-to on a simulated node'),
 }
 """Module of each, with ``add_arguments`` and ``run``, and its help."""

@@ -83,6 +83,15 @@ class Kubernetes:
         except _Missing:
             return {}
 
+    def get_port_object(self, pod: model.Pod) -> PortObject | None:
+        """The pod's port object; None where there is none."""
+        path = PORTS.path(pod.namespace, pod.uid)
+        try:
+            body = self.session.call('GET', path, missing=_Missing)
+        except _Missing:
+            return None
+        return portobject.read_port_object(body)
+
     def list_pod_uids(self) -> frozenset[str]:
         """Uids of all pods of the cluster."""
         return frozenset(
