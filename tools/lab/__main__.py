@@ -80,6 +80,31 @@ def parser() -> argparse.ArgumentParser:
         '--start-deadline', type=float, default=300, metavar='SECONDS'
     )
     runs.add_argument(
+        '--module',
+        dest='modules',
+        action='append',
+        default=[],
+        metavar='NAME',
+        help='a further module for the kernel; may be repeated',
+    )
+    runs.add_argument(
+        '--disk',
+        type=lambda text: Path(text).absolute(),
+        metavar='FILE',
+        help='image of a disk that outlives the machine; made if missing',
+    )
+    runs.add_argument(
+        '--keep',
+        dest='kept',
+        action='append',
+        default=[],
+        metavar='FOLDER',
+        help='a folder of the machine that is on that disk; may be repeated',
+    )
+    runs.add_argument(
+        '--kernel-option', action='append', default=[], metavar='WORD'
+    )
+    runs.add_argument(
         '--no-udev',
         dest='udev',
         action='store_false',
@@ -150,6 +175,10 @@ def start(
             deadline=getattr(options, 'deadline', None),
             start_deadline=options.start_deadline,
             udev=options.udev,
+            kernel_options=tuple(options.kernel_option),
+            modules=tuple(options.modules),
+            disk=options.disk,
+            kept=tuple(options.kept),
         ),
     )
     spent = time.monotonic() - begin

@@ -17,9 +17,9 @@ from pathlib import Path
 from tools.lab.guest import Guest, Job
 from tools.lab.images import TarSize, add_tree
 from tools.lab.prepare import Machine, cache_folder, locked
-from tools.lab.process import need
-from tools.lab.recipes import GUEST_SCRIPTS
-from tools.lab.topology import Topology
+from tools.lab.process import need, run
+from tools.lab.recipes import GUEST_SCRIPTS, Toolbox
+from tools.lab.topology import NODE_ADDRESS, Topology
 
 NOT_COPIED = frozenset(
     (
@@ -28,6 +28,8 @@ NOT_COPIED = frozenset(
     )
 )
 GUEST_RESULTS = '/run/results'
+DISK_SIZE = 16 << 30
+"""Of the disk that outlives the machine; the file is sparse."""
 
 
 def boot(machine: Machine, topology: Topology, job: Job) -> int:
@@ -42,6 +44,8 @@ def boot(machine: Machine, topology: Topology, job: Job) -> int:
         write_orders(shared, topology, machine, job)
         modules = machine.toolbox.root / 'usr/lib/x86_64-linux-gnu/qemu'
         words = qemu_words(machine, topology, job, folder)
+        if job.disk and not job.disk.exists():
+            make_disk(job.disk, machine.toolbox)
         try:
             return Guest(words, modules, folder, job).wait()
         finally:
@@ -99,6 +103,21 @@ def pack_project(job: Job, folder: Path) -> None:
     shutil.rmtree(copy)
 
 
+def make_disk(target: Path, toolbox: Toolbox) -> None:
+    """An empty file system for what outlives the machine."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open(target, 'wb') as out:
+        out.truncate(DISK_SIZE)
+    run(
+        [
+            *toolbox.command('sbin/mke2fs'),
+            *('-q', '-F', '-t', 'ext4', target),
+        ],
+        doing=f'making {target}',
+        remedy='check the free space there',
+    )
+
+
 def copy_if_there(source: str, target: str) -> None:
     """Copy a file; editors remove theirs between a look and a copy."""
     with contextlib.suppress(FileNotFoundError):
@@ -125,6 +144,14 @@ def write_orders(
         lines.append('. /run/lab/welcome')
     (shared / 'python-trees').write_text(trees, encoding='utf-8')
     (shared / 'topology').write_text(topology.guest_table(), encoding='utf-8')
+    (shared / 'modules').write_text(' '.join(job.modules), encoding='utf-8')
+    (shared / 'kept-folders').write_text(
+        ''.join(f'{path}\n' for path in job.kept), encoding='utf-8'
+    )
+    (shared / 'network').write_text(
+        f'{NODE_ADDRESS}/24 10.0.2.2\n' if topology.ports else '',
+        encoding='utf-8',
+    )
     (shared / 'command').write_text('\n'.join(lines) + '\n', encoding='utf-8')
     (shared / 'scratch-folders').write_text(
         ''.join(f'{path}\n' for path in scratch_folders(job)),
@@ -187,10 +214,14 @@ def qemu_words(
         'virtconsole,chardev=terminal',
     ]
     disks = (machine.base_image, machine.python_image, folder / 'project.tar')
-    for number, disk in enumerate(disks):
+    drives = [f'readonly=on,file={disk}' for disk in disks]
+    if job.disk:
+        # the host's page cache is what a power cut of the machine spares
+        drives.append(f'cache=unsafe,discard=unmap,file={job.disk}')
+    for number, drive in enumerate(drives):
         words += [
             '-drive',
-            f'if=none,id=disk{number},format=raw,readonly=on,file={disk}',
+            f'if=none,id=disk{number},format=raw,{drive}',
             '-device',
             f'virtio-blk-pci,drive=disk{number}',
         ]

@@ -12,7 +12,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,6 +31,9 @@ class Job:
     :param start_deadline: seconds until the guest must run the command.
     :param results: folder that gets what the command leaves in
         ``$KURYR_SRIOV_LAB_RESULTS``, besides console.log and output.log.
+    :param modules: of the kernel, to load beside those of the NICs.
+    :param disk: image of a disk that outlives the machine; made if missing.
+    :param kept: folders of the machine that are on that disk.
     """
 
     command: tuple[str, ...]
@@ -41,7 +44,10 @@ class Job:
     deadline: float | None = None
     start_deadline: float = 300
     udev: bool = True
-    kernel_options: tuple[str, ...] = field(default=())
+    kernel_options: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    disk: Path | None = None
+    kept: tuple[str, ...] = ()
 
 
 class Guest:

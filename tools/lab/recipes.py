@@ -28,6 +28,7 @@ GUEST_PACKAGES = (
     'iproute2',
     'iputils-ping',
     'kmod',
+    'nftables',
     'pciutils',
     'procps',
     'udev',

@@ -36,6 +36,16 @@ ln -sfn /proc/self/fd/2 /dev/stderr
 hostname lab
 ip link set lo up
 
+# What outlives a restart of this machine is on a disk of its own.
+if [ -b /dev/vdd ]; then
+    mkdir -p /run/lab-disk
+    mount -t ext4 /dev/vdd /run/lab-disk || fail 'the disk cannot be mounted'
+    while read -r folder; do
+        mkdir -p "$folder" "/run/lab-disk/$folder"
+        mount --bind "/run/lab-disk/$folder" "$folder" || fail "no $folder"
+    done < $shared/kept-folders
+fi
+
 # The project's files as they were when the lab was started, in memory.
 tar -x -C / -f /dev/vdc || fail 'the project cannot be unpacked'
 number=0
@@ -48,13 +58,13 @@ if [ -z "$(grep -w nolabudev /proc/cmdline)" ]; then
     mkdir -p /run/udev
     /usr/lib/systemd/systemd-udevd --daemon || fail 'udevd does not start'
 fi
-modprobe -a igb igbvf vfio-pci || fail 'a driver cannot be loaded'
+modprobe -a igb igbvf vfio-pci virtio_net $(cat $shared/modules) || fail 'a driver cannot be loaded'
 
-# Which PF is which: each sits alone behind the root port named here.
+# Which PF is which: a function of the card behind the root port named here.
 {
     separator='{"pfs": ['
-    while read -r name wire vfs port; do
-        path=$(echo /sys/bus/pci/devices/"$port"/0000:??:??.?)
+    while read -r name wire vfs port function; do
+        path=$(echo /sys/bus/pci/devices/"$port"/0000:??:00."$function")
         [ -e "$path/sriov_totalvfs" ] || fail "no PF behind $port"
         printf '%s{"name": "%s", "wire": "%s", "vfs": %s, "pci": "%s"}' \
             "$separator" "$name" "$wire" "$vfs" "${path##*/}"
@@ -66,6 +76,14 @@ if command -v udevadm > /dev/null && [ -d /run/udev ]; then
     udevadm trigger --action=add --subsystem-match=net \
         --subsystem-match=vfio --subsystem-match=mem
     udevadm settle --timeout=60
+fi
+if [ -s $shared/network ]; then
+    read -r address gateway < $shared/network
+    card=$(basename /sys/bus/virtio/drivers/virtio_net/virtio*/net/*)
+    [ -e "/sys/class/net/$card" ] || fail 'no network card'
+    ip link set "$card" up
+    ip address add "$address" dev "$card"
+    ip route add default via "$gateway"
 fi
 export KURYR_SRIOV_LAB=/run/topology.json
 export KURYR_SRIOV_LAB_RESULTS=/run/results
