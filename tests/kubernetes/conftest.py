@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import contextlib
+import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from daemons import World
 from kubelab.cluster import PORTS, ApiError, Cluster, place
+from kubelab.controllers import LEASE, LOCAL, ControllerProcess
 from values import VIF
 
 from kuryr_sriov import model
@@ -98,3 +101,46 @@ def pod(make_pod: Callable[..., Any]) -> model.Pod:
 @pytest.fixture
 def vif() -> model.Vif:
     return VIF
+
+
+@pytest.fixture
+def world(cluster: Cluster, tmp_path: pathlib.Path) -> World:
+    """A namespace with the how-to's two networks."""
+    made = World(cluster, tmp_path)
+    for name in ('sriov-net1', 'sriov-net2'):
+        made.make_nad(name)
+    return made
+
+
+@pytest.fixture
+def make_controller(
+    cluster: Cluster, world: World
+) -> Iterator[Callable[..., ControllerProcess]]:
+    """Makes replicas of the controller, which are not started yet."""
+    with contextlib.ExitStack() as stack:
+
+        def make(
+            name: str = 'one', configuration: str = LOCAL
+        ) -> ControllerProcess:
+            process = ControllerProcess(
+                cluster,
+                world.folder,
+                name,
+                configuration.format(folder=world.folder),
+            )
+            stack.callback(process.close)
+            return process
+
+        yield make
+    with contextlib.suppress(ApiError):  # nobody has led
+        cluster.call('DELETE', LEASE)
+
+
+@pytest.fixture
+def daemon(
+    make_controller: Callable[..., ControllerProcess],
+) -> ControllerProcess:
+    """A controller that works."""
+    process = make_controller()
+    process.start_leading()
+    return process

@@ -111,6 +111,7 @@ class Cluster(Running):
         self.folder = folder
         self._ports = ReservedPort(), ReservedPort()
         etcd, api = self._ports
+        self.port = api.number
         self.url = f'https://{LOOPBACK}:{api.number}'
         self.ca = folder / 'certificates' / 'apiserver.crt'
         env = dict(os.environ)
