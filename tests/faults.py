@@ -84,6 +84,7 @@ class FaultProxy:
     :param upstream: port of the server on the loopback.
     :param ca: file with the server's certificate, if it speaks TLS.
     :param headers: sent in place of the client's own.
+    :ivar streams: connections of the watches that are passed on now.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class FaultProxy:
         self.upstream = upstream
         self.headers = headers or {}
         self._ca = ca
-        self._streams: set[http.client.HTTPConnection] = set()
+        self.streams: set[http.client.HTTPConnection] = set()
         self._lock = threading.Lock()
         self.before: list[Rule] = []
         self.after: list[Rule] = []
@@ -140,17 +141,17 @@ class FaultProxy:
     ) -> Iterator[None]:
         """``cut_streams`` ends the connection during the block."""
         with self._lock:
-            self._streams.add(connection)
+            self.streams.add(connection)
         try:
             yield
         finally:
             with self._lock:
-                self._streams.discard(connection)
+                self.streams.discard(connection)
 
     def cut_streams(self) -> int:
         """Break all watches; how many."""
         with self._lock:
-            streams = list(self._streams)
+            streams = list(self.streams)
         for connection in streams:
             with contextlib.suppress(OSError):
                 connection.sock.shutdown(socket.SHUT_RDWR)

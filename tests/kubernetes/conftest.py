@@ -120,13 +120,14 @@ def make_controller(
     with contextlib.ExitStack() as stack:
 
         def make(
-            name: str = 'one', configuration: str = LOCAL
+            name: str = 'one', configuration: str = LOCAL, **options: float
         ) -> ControllerProcess:
             process = ControllerProcess(
                 cluster,
                 world.folder,
                 name,
                 configuration.format(folder=world.folder),
+                **options,
             )
             stack.callback(process.close)
             return process

@@ -162,7 +162,7 @@ class World:
         connection = sqlite3.connect(f'file:{path}?mode=ro', uri=True)
         try:
             return list(
-                connection.execute('SELECT pod_uid, id FROM vifs').fetchall()
+                connection.execute('SELECT pod_uid, id FROM vif').fetchall()
             )
         finally:
             connection.close()

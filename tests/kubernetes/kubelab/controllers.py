@@ -29,11 +29,9 @@ LOCAL = """
 vif_driver = local
 default_physnet_subnets = physnet22:wide22,physnet23:wide23
 resource_driver_mappings = physnet22:vfio-pci,physnet23:netdevice
-orphan_grace = 0
 [sriov_local]
 subnets_file = {folder}/subnets.yaml
 database = {folder}/local.sqlite
-orphan_grace_period = 0
 """
 
 SUBNETS = """
@@ -71,6 +69,7 @@ class ControllerProcess:
         folder: pathlib.Path,
         name: str,
         configuration: str,
+        lease_duration: float = LEASE_DURATION,
     ) -> None:
         self.name = name
         self._cluster = cluster
@@ -82,7 +81,7 @@ class ControllerProcess:
         self._conf.write_text(
             configuration
             + DAEMON.format(
-                url=self.proxy.url, duration=LEASE_DURATION, host=LOOPBACK
+                url=self.proxy.url, duration=lease_duration, host=LOOPBACK
             )
         )
         self._process: subprocess.Popen[bytes] | None = None
