@@ -159,8 +159,7 @@ class KubernetesSession:
         response, where = self._send('GET', path, None, JSON, silence)
         with contextlib.closing(response):
             if response.status != 200:
-                answer = parse_object(response.data)
-                raise explain(where, response.status, answer)
+                raise explain(where, response.status, _refusal(response))
             yield WatchStream(response, where)
 
     def close(self) -> None:
@@ -227,6 +226,16 @@ class KubernetesSession:
                 except OSError as error:  # ssl.SSLError is one
                     raise no_access(error) from error
             return self._connected
+
+
+def _refusal(response: Any) -> Mapping[str, Any]:
+    """The reason in an answer that was not read yet; it may break off."""
+    import urllib3
+
+    try:
+        return parse_object(response.data)
+    except urllib3.exceptions.HTTPError:
+        return {}
 
 
 class WatchStream:

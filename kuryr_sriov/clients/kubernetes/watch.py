@@ -144,6 +144,11 @@ class ObjectCache(Generic[T]):
                     return
                 self._report_trouble(error)
                 failures += 1
+            except Exception:
+                # a defect in whoever is told; nobody else would restart us
+                LOG.exception('%s: listed again', self._path)
+                self._version = ''
+                failures += 1
             else:
                 failures += 1
             if time.monotonic() - began > LONGEST_PAUSE:

@@ -268,6 +268,46 @@ def test_trouble_is_told_until_it_is_over(follow):
     assert followed.cache.trouble is None
 
 
+def test_a_refusal_that_breaks_off_is_trouble_like_others(follow):
+    """An API server that starts: it knows no roles yet, and is slow."""
+
+    def refuse(request):
+        request.send_response(403)
+        request.send_header('Transfer-Encoding', 'chunked')
+        request.end_headers()
+        request.wfile.write(b'ff\r\n{"kind"')
+        request.hang_up()
+
+    stream = Watched()
+    followed = follow(listed(), refuse, stream)
+    stream.send('ADDED', pod('a', '11'))
+    followed.wait_changes(1)
+    assert followed.cache.all() == {'uid-a': '11'}
+
+
+def test_a_defect_of_whoever_is_told_does_not_end_it(server, session, caplog):
+    told = threading.Event()
+
+    def fail_once(change):
+        if change.key == 'uid-a':
+            raise KeyError('a defect')
+        told.set()
+
+    stream = Watched()
+    server.answers[PATH].extend(
+        [listed(pod('a', '1')), listed(pod('b', '2')), stream]
+    )
+    cache = ObjectCache(session, PATH, lambda body: body, fail_once)
+    thread = threading.Thread(target=cache.run)
+    thread.start()
+    assert told.wait(SECONDS)
+    assert stream.begun.wait(SECONDS)
+    cache.stop()
+    stream.release()
+    thread.join(SECONDS)
+    assert 'a defect' in caplog.text
+
+
 def test_what_is_no_event_is_trouble_and_nothing_else(follow):
     stream, second = Watched(), Watched()
     followed = follow(listed(pod('a', '1')), stream, second)
