@@ -48,8 +48,8 @@ class Activation:
 
         :raises KuryrSriovError: a VIF could not be activated; look again.
         """
-        if not port.promises:
-            return
+        if not port.request:
+            return  # its request could not be met
         vifs = {vif.id: vif for vif in port.vifs}
         placed = {
             one.vif_id: one for one in port.attachments if one.vif_id in vifs
@@ -82,6 +82,8 @@ class Activation:
                     'ActivateVifs',
                 )
             )
+        elif not vifs:
+            verdict = conditions.NO_VIFS
         elif placed.keys() != vifs.keys():
             verdict = conditions.NOT_ATTACHED
         else:
@@ -106,7 +108,8 @@ class Activation:
     def _record(
         self, port: PortObject, verdict: Condition, activated: dict[str, str]
     ) -> None:
-        wanted = {REQUESTED: conditions.MET, ACTIVE: verdict}
+        met = conditions.MET if port.promises else conditions.NOT_OURS
+        wanted = {REQUESTED: met, ACTIVE: verdict}
         if conditions.says_all(port, wanted) and activated == port.activated:
             return
         ours = conditions.merge(port, wanted)

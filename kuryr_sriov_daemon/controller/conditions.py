@@ -26,6 +26,9 @@ UNCONFIRMED = Condition(
     'The network provider knows the VFs, and has not said that traffic flows.',
 )
 NO_VIFS = Condition('False', 'NoVifs', 'There are no VIFs to activate.')
+NOT_OURS = Condition(
+    'True', 'NotOurs', 'None of the networks of the pod is one of SR-IOV.'
+)
 
 
 def failed(error: Exception) -> Condition:

@@ -68,7 +68,6 @@ class Reconciler:
         self._activation = Activation(library, kubernetes, view.ports, events)
         self._lock = threading.Lock()
         self._unmet: dict[str, frozenset[Hashable]] = {}
-        self._not_ours: dict[str, str] = {}
         self._requested: dict[str, str] = {}
         self._proven_gone: set[str] = set()
 
@@ -76,7 +75,6 @@ class Reconciler:
         """The API server has told that the pod is deleted."""
         with self._lock:
             self._unmet.pop(pod_uid, None)
-            self._not_ours.pop(pod_uid, None)
             if self._view.ports.get(pod_uid) is not None:
                 self._proven_gone.add(pod_uid)
 
@@ -121,14 +119,11 @@ class Reconciler:
         self, kept: KeptPod, port: PortObject | None
     ) -> PortObject | None:
         uid, digest = kept.pod.uid, kept.digest
-        if self._not_ours.get(uid) == digest:
+        if port is not None and port.request == digest:
             return port
-        if port is not None and port.promises:
-            if port.request == digest:
-                return port
-            if port.attachments:
-                self._tell_too_late(kept.pod)
-                return port
+        if port is not None and port.attachments:
+            self._tell_too_late(kept.pod)
+            return port
         self._requested[uid] = digest
         try:
             vifs = self._library.request(kept.body)
@@ -140,7 +135,10 @@ class Reconciler:
         with self._lock:
             self._unmet.pop(uid, None)
         if not vifs:
-            self._not_ours[uid] = digest
+            # its node, which asks for each pod with networks, is told so
+            return self._view.ports.put(
+                self._kubernetes.publish(kept.pod, (), digest)
+            )
         return self._view.ports.get(uid)
 
     def _note_unmet(

@@ -97,6 +97,29 @@ def test_pods_that_must_have_no_ports_get_none(
     assert len(world.holders()) == 1
 
 
+def test_a_pod_of_other_networks_is_told_to_its_node(
+    world: World, daemon: ControllerProcess, cluster: Cluster
+) -> None:
+    """Which would wait for a promise in vain."""
+    nad = {'name': 'bridge-net', 'annotations': {}}
+    cluster.create(
+        {
+            'apiVersion': 'k8s.cni.cncf.io/v1',
+            'kind': 'NetworkAttachmentDefinition',
+            'metadata': nad,
+        }
+    )
+    pod = world.make_pod('web', 'bridge-net')
+    world.wait_says(pod, 'Requested', 'True', 'NotOurs')
+    port = world.port(pod)
+    assert port is not None
+    assert port.vifs == ()
+    assert world.events(pod) == []
+    assert world.vifs() == []
+    world.delete_pod('web')
+    world.wait_gone(pod)
+
+
 def test_a_missing_network_is_told_and_heals_by_itself(
     world: World, daemon: ControllerProcess
 ) -> None:

@@ -47,6 +47,18 @@ def test_it_is_not_for_another_pod_of_that_name(
     assert NETWORK_STATUS not in after['metadata'].get('annotations', {})
 
 
+def test_what_another_has_written_meanwhile_is_not_overwritten(
+    node: Kubernetes, cluster: Cluster, pod: model.Pod
+) -> None:
+    """As Multus does: whoever merges has to read again."""
+    version = cluster.call('GET', WEB)['metadata']['resourceVersion']
+    node.patch_network_status(pod, STATUS, version)
+    with pytest.raises(exceptions.ResourceConflict):
+        node.patch_network_status(pod, [], version)
+    annotations = cluster.call('GET', WEB)['metadata']['annotations']
+    assert json.loads(annotations[NETWORK_STATUS]) == STATUS
+
+
 def test_a_pod_that_is_gone(
     node: Kubernetes, cluster: Cluster, pod: model.Pod
 ) -> None:
