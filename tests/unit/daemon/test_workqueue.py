@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One worker at a time for each key, and pauses that grow."""
+
+import threading
+import time
+
+import pytest
+
+from kuryr_sriov_daemon.workqueue import WorkQueue
+
+SECONDS = 10
+
+
+@pytest.fixture
+def queue():
+    made = WorkQueue(first_pause=0.01, longest_pause=0.05)
+    yield made
+    made.close()
+
+
+def test_a_key_is_in_it_once(queue):
+    for _ in range(3):
+        queue.put('a')
+    queue.put('b')
+    assert queue.depth() == 2
+    assert [queue.take(), queue.take()] == ['a', 'b']
+    assert queue.depth() == 0
+
+
+def test_a_key_falls_due_at_the_earliest_time_it_was_put_for(queue):
+    queue.put('a', 60)
+    assert queue.depth() == 0
+    queue.put('a', 0)
+    queue.put('a', 30)
+    assert queue.take() == 'a'
+    queue.done('a')
+    queue.put('b', 0.02)
+    began = time.monotonic()
+    assert queue.take() == 'b'
+    assert time.monotonic() - began >= 0.015
+
+
+def test_while_a_worker_has_it_nobody_else_gets_it(queue):
+    queue.put('a')
+    assert queue.take() == 'a'
+    queue.put('a')
+    queue.put('b')
+    assert queue.take() == 'b'
+    assert queue.depth() == 0
+    queue.done('a')
+    assert queue.take() == 'a'
+
+
+def test_what_was_put_meanwhile_keeps_the_earliest_time(queue):
+    queue.put('a')
+    queue.take()
+    queue.put('a', 60)
+    queue.put('a')
+    queue.put('a', 30)
+    queue.done('a')
+    assert queue.take() == 'a'
+
+
+def test_pauses_grow_to_a_limit_and_begin_again_after_success(queue):
+    queue.put('a')
+    queue.take()
+    pauses = [queue.retry('a') for _ in range(6)]
+    for number, pause in enumerate(pauses):
+        least = min(0.05, 0.01 * 2**number)
+        assert least <= pause <= 1.5 * least
+    queue.done('a', well=False)
+    assert queue.take() == 'a'
+    queue.done('a')
+    assert queue.retry('a') <= 0.015
+
+
+def test_a_pause_is_at_least_what_the_error_says(queue):
+    assert 3 <= queue.retry('a', at_least=3) <= 4.5
+
+
+def test_it_tells_how_long_the_first_waits(queue):
+    assert queue.longest_wait() == 0
+    queue.put('later', 60)
+    assert queue.longest_wait() == 0
+    queue.put('a')
+    time.sleep(0.02)
+    assert queue.longest_wait() >= 0.02
+
+
+def test_closing_sends_all_workers_home(queue):
+    found = []
+    workers = [
+        threading.Thread(target=lambda: found.append(queue.take()))
+        for _ in range(3)
+    ]
+    for worker in workers:
+        worker.start()
+    queue.close()
+    for worker in workers:
+        worker.join(SECONDS)
+    assert found == [None] * 3
+
+
+def test_no_key_is_lost_or_shared_among_many_workers(queue):
+    """Each put leads to a look that begins after it."""
+    numbers = dict.fromkeys(range(20), 0)
+    seen = dict.fromkeys(numbers, 0)
+    busy, clashes = set(), []
+
+    def work():
+        while (key := queue.take()) is not None:
+            if key in busy:
+                clashes.append(key)
+            busy.add(key)
+            seen[key] = numbers[key]
+            busy.discard(key)
+            queue.done(key)
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for number in range(1, 101):
+        for key in numbers:
+            numbers[key] = number
+            queue.put(key)
+    deadline = time.monotonic() + SECONDS
+    while seen != numbers and time.monotonic() < deadline:
+        time.sleep(0.01)
+    queue.close()
+    for worker in workers:
+        worker.join(SECONDS)
+    assert seen == numbers
+    assert clashes == []
