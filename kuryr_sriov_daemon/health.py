@@ -44,7 +44,10 @@ class HealthServer:
         self._server = bound((host, port), _Handler)
         self._server.answer = self.answer
         self._thread = threading.Thread(
-            target=self._server.serve_forever, name='health', daemon=True
+            target=self._server.serve_forever,
+            args=[0.05],  # seconds until it sees that it shall stop
+            name='health',
+            daemon=True,
         )
 
     @property

@@ -137,7 +137,7 @@ NODE_OPTIONS = (
     ),
     cfg.StrOpt(
         'plugin',
-        default='/usr/libexec/kuryr-sriov/kuryr-sriov',
+        default='/opt/cni/kuryr-sriov',
         help='The CNI plugin that is copied there. If empty, none is, and '
         'the CNI configuration is left alone.',
     ),

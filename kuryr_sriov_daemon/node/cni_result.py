@@ -17,6 +17,7 @@ from kuryr_sriov import (
     DeviceMissing,
     Drifted,
     InvalidAnnotation,
+    InvalidInput,
     KernelError,
     LedgerError,
     NotAllocated,
@@ -25,7 +26,11 @@ from kuryr_sriov import (
     TransientError,
     UnsupportedSetting,
 )
-from kuryr_sriov_daemon.node.cni_request import CONFIG, CniError
+from kuryr_sriov_daemon.node.cni_request import (
+    CONFIG,
+    ENVIRONMENT,
+    CniError,
+)
 
 TRY_AGAIN_LATER = 11
 NOT_AVAILABLE = 50
@@ -35,6 +40,7 @@ INTERNAL = 999
 CODES: tuple[tuple[type[Exception], int], ...] = (
     (TransientError, TRY_AGAIN_LATER),
     (ConfigurationError, CONFIG),
+    (InvalidInput, ENVIRONMENT),
     (InvalidAnnotation, 101),
     (NotAllocated, 102),
     (DeviceMissing, 103),

@@ -193,7 +193,10 @@ class NodeView:
 
         def find() -> PortObject | None:
             port = self.port(uid)
-            decided = port is not None and 'Requested' in port.conditions
+            if port is None:
+                return None
+            # Without VIFs, the condition says whether there will be any.
+            decided = port.promises or 'Requested' in port.conditions
             return port if decided else None
 
         port = self._wait(find, deadline, look)
@@ -204,8 +207,8 @@ class NodeView:
                 f'{self._because()}; see whether the controller runs, and '
                 'the events of the pod'
             )
-        requested = port.conditions['Requested']
-        if requested.status != 'True':
+        requested = port.conditions.get('Requested')
+        if requested is not None and requested.status != 'True':
             raise TransientError(
                 f'the controller has no VIFs for pod {known.pod}: '
                 f'{requested.message or requested.reason}'

@@ -24,7 +24,7 @@ way = {way}
 cni_socket = {run}/cni.sock
 cni_conf_dir = {run}/net.d
 cni_bin_dir = {run}/bin
-plugin =
+plugin = {plugin}
 vifs_timeout = {vifs_timeout}
 active_timeout = {active_timeout}
 http_port = 0
@@ -120,6 +120,7 @@ class NodeWithDaemon:
             'way': 'chained',
             'vifs_timeout': 20,
             'active_timeout': 0,
+            'plugin': '',
         }
 
     def start(self, **options):
@@ -134,14 +135,18 @@ class NodeWithDaemon:
         assert thread.is_alive()
         return daemon
 
-    def make(self):
+    def conf(self):
+        """The configuration, as a daemon reads it."""
         text = CONF.format(run=self.run, **self.options)
         file = self.world.path / 'kuryr.conf'
         state = f'state_dir = {self.world.path}/state'
         file.write_text(f'{self.world.text}{state}\n{text}')
-        conf = register_daemon_options(loading.load_config(files=[str(file)]))
+        return register_daemon_options(loading.load_config(files=[str(file)]))
+
+    def make(self):
+        """A daemon that does not run yet."""
         return NodeDaemon(
-            conf,
+            self.conf(),
             self.api,
             Identity('node1', 'kuryr-sriov', 'kuryr-sriov-node'),
             host=self.world.node.host,
