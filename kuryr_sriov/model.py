@@ -9,8 +9,14 @@ Mbit/s, MTU in bytes.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
+
+PCI_ADDRESS = re.compile(
+    r'[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]', re.ASCII
+)
+"""Form of a PCI address; a domain may have eight digits (Intel VMD)."""
 
 LinkState = Literal['auto', 'enable', 'disable']
 VlanProto = Literal['802.1q', '802.1ad']
@@ -226,6 +232,10 @@ class VfState:
     :param alias: ``ifalias`` of the netdev.
     :param up: whether the netdev was administratively up.
     :param settings: None where the PF is out of reach (node is a VM).
+    :param altnames: alternative names of the netdev.
+    :param traits: see ``Link``; empty where there was no netdev.
+    :param pinned: the PF had set the MAC in ``settings`` itself; else it
+        only showed what the VF had told it.
     """
 
     driver: str = ''
@@ -235,6 +245,9 @@ class VfState:
     alias: str = ''
     up: bool = False
     settings: VfSettings | None = None
+    altnames: tuple[str, ...] = ()
+    traits: tuple[str, ...] = ()
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +266,8 @@ class PciDevice:
     :param noiommu: the group is one of VFIO's no-IOMMU mode.
     :param numa_node: -1 where the platform does not say.
     :param uio: name of its UIO device, ``uio0``; empty for none.
+    :param total_vfs: how many VFs it can have: not 0 for a PF, and for
+        nothing else.
     """
 
     pci: str
@@ -268,6 +283,7 @@ class PciDevice:
     numa_node: int = -1
     rdma_device: str = ''
     uio: str = ''
+    total_vfs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +293,12 @@ class Link:
     :param up: the administrator's wish (``IFF_UP``).
     :param carrier: whether frames can pass (``IFF_RUNNING``).
     :param pci: PCI address of its device (``IFLA_PARENT_DEV_NAME``).
+    :param altnames: alternative names.
+    :param permanent_mac: what its driver found when it was bound
+        (``IFLA_PERM_ADDRESS``): for a VF, what the PF has set. Empty where
+        the PF has set none, and the VF has made up one.
+    :param traits: everything else that the kernel tells of it, but for what
+        changes by itself, such as counters: to be compared, not read.
     """
 
     index: int
@@ -287,6 +309,21 @@ class Link:
     alias: str = ''
     pci: str = ''
     carrier: bool = False
+    altnames: tuple[str, ...] = ()
+    permanent_mac: str = ''
+    traits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PfLink:
+    """The interface of a PF, and what it holds for its VFs.
+
+    :param vfs: in the order of their indexes, from 0; None for one of which
+        the driver does not tell, as while it resets.
+    """
+
+    link: Link
+    vfs: tuple[VfSettings | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

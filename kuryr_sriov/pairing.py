@@ -3,15 +3,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from kuryr_sriov import exceptions, model
-
-PCI_ADDRESS = re.compile(
-    r'[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]', re.ASCII
-)
-"""Domain, bus, device and function, as the kernel writes them."""
 
 
 def pair(
@@ -39,7 +33,7 @@ def pair(
     free = [
         device
         for device in allocated
-        if device.pci not in busy and PCI_ADDRESS.fullmatch(device.pci)
+        if device.pci not in busy and model.PCI_ADDRESS.fullmatch(device.pci)
     ]
     chosen: dict[str, str] = {}
 
@@ -69,7 +63,7 @@ def _too_few(
 ) -> exceptions.NotAllocated:
     names = [vif.ifname for vif in vifs if vif.resource == resource]
     ids = [device.pci for device in allocated if device.resource == resource]
-    foreign = [id_ for id_ in ids if not PCI_ADDRESS.fullmatch(id_)]
+    foreign = [id_ for id_ in ids if not model.PCI_ADDRESS.fullmatch(id_)]
     used = [id_ for id_ in ids if id_ in busy]
     message = (
         f'{_listed(names)} need {len(names)} of {resource}, but the '

@@ -35,6 +35,12 @@ class Pci(Protocol):
         ``driver_override`` is empty afterwards, whatever happens.
         """
 
+    def reset(self, pci: str, timeout: float) -> bool:
+        """Have the function start anew; False where it cannot be reset.
+
+        No program may be using it.
+        """
+
     def wait_netdev(self, pci: str, timeout: float) -> model.PciDevice:
         """The function, once its netdev is in the node's own netns."""
 
@@ -75,13 +81,17 @@ class Links(Protocol):
         alias: str | None = None,
         up: bool | None = None,
     ) -> None:
-        """Change all that is given, moving it to the netns ``to`` first."""
+        """Change all that is given, moving it to the netns ``to`` first.
+
+        On an error some of it may be done; a move is not tried again where
+        the kernel is busy, for the interface may have left.
+        """
 
     def remove_altname(self, index: int, name: str) -> bool:
         """Remove an alternative name; False where it has no such one."""
 
-    def vf(self, pf_index: int, vf_index: int) -> model.VfSettings:
-        """What the PF holds for its VF."""
+    def pf(self, index: int) -> model.PfLink:
+        """A PF's interface, and what it holds for each of its VFs."""
 
     def set_vf(
         self, pf_index: int, vf_index: int, settings: model.VfSettings
@@ -100,8 +110,13 @@ class Links(Protocol):
     def add_route(self, index: int, route: model.Route, netns: str) -> None:
         """Add a route through the interface."""
 
-    def announce(self, index: int, address: str, netns: str) -> None:
-        """Tell the neighbours: gratuitous ARP, or unsolicited NA."""
+    def announce(
+        self, index: int, addresses: Sequence[str], netns: str
+    ) -> None:
+        """Tell the neighbours: gratuitous ARP, or unsolicited NA.
+
+        It waits for a carrier, once for all addresses.
+        """
 
 
 class Host(Protocol):
@@ -115,6 +130,10 @@ class Host(Protocol):
     def links(self) -> Links:
         """Network interfaces."""
 
+    @property
+    def is_guest(self) -> bool:
+        """Whether it is a virtual machine, whose VFs have no PF here."""
+
 
 class BindingDriver(abc.ABC):
     """Puts a VF into a pod, and back as it was.
@@ -126,24 +145,29 @@ class BindingDriver(abc.ABC):
     :cvar options: oslo.config options of that section, if the driver
         brings its own.
     :param name: entry-point name it was chosen by.
-    :param conf: that section of kuryr.conf; ``conf.device_timeout`` bounds
-        each wait in seconds where ``group`` is ``sriov``.
+    :param conf: that section of kuryr.conf.
+    :ivar device_timeout: seconds that each wait may take: that of the
+        section, or else that of ``[sriov]``.
     """
 
     contract: ClassVar[int] = CONTRACT
     group: ClassVar[str] = 'sriov'
     options: ClassVar[Sequence[Any]] = ()
+    device_timeout: float = 10.0
 
     def __init__(self, name: str, host: Host, conf: Any) -> None:
         self.name = name
         self.host = host
         self.conf = conf
+        if hasattr(conf, 'device_timeout'):
+            self.device_timeout = conf.device_timeout
 
     @abc.abstractmethod
     def snapshot(self, pci: str) -> model.VfState:
         """The VF's state before the first change; changes nothing.
 
-        :raises DeviceMissing: there is no such VF.
+        :raises DeviceMissing: there is no such VF, or it is a PF.
+        :raises DeviceBusy: its driver has not made its netdev yet.
         """
 
     @abc.abstractmethod
@@ -170,8 +194,10 @@ class BindingDriver(abc.ABC):
         """Restore ``attachment.original``.
 
         Idempotent. Works after any part of ``connect``, wherever the VF
-        is by now, and when its netns is gone. A VF that no longer exists
-        counts as restored.
+        is by now, and when its netns is gone. Nothing that the pod did to
+        its netdev stays. A VF that no longer exists counts as restored.
+
+        :raises Owed: all was tried, and something is left.
         """
 
     @abc.abstractmethod

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.binding.vf import vf_driver
+from kuryr_sriov.host import pci_functions, wait
 
 # Kernel drivers by the name an operator gives them, and their PCI part.
 KERNEL_DRIVERS = {
@@ -21,7 +23,6 @@ KERNEL_DRIVERS = {
     'sfc': 'sfc',
     'virtio_net': 'virtio-pci',
 }
-USERSPACE = frozenset({'', 'igb_uio', 'uio_pci_generic', 'vfio-pci'})
 
 
 class NetdeviceDriver(vf_driver.VfDriver):
@@ -29,23 +30,28 @@ class NetdeviceDriver(vf_driver.VfDriver):
 
     Chosen by the name of a kernel driver it binds that one; by another,
     such as ``netdevice``, it takes whichever the kernel binds.
+
+    :ivar kernel_driver: binds that one, whatever it was chosen by; empty
+        for what is said above.
     """
+
+    kernel_driver: str = ''
 
     def connect(self, attachment: model.Attachment) -> None:
         """Configure the PF, then move and rename in one request."""
         vif, pci = attachment.vif, attachment.pci
         self.ensure_driver(self.host.pci.device(pci))
-        device = self._wait(pci)
         # The VF's own MAC first: once the PF has pinned one, igbvf and
         # others refuse a change until the driver is bound anew.
-        link = self.host.links.get(device.ifindex)
+        link = self.wait_for_link(pci)
         accepted = self.set_mac(link, vif.mac)
-        self.configure(device, attachment)
+        device = self.host.pci.device(pci)
+        self.configure_pf(device, attachment)
         if not accepted:
             self.rebind(device)
-            device = self._wait(pci)
-        self._move(attachment, device)
-        link = self._moved(attachment)
+            link = self.wait_for_link(pci)
+        self._move_to_pod(attachment, link)
+        link = self._confirm_link(attachment)
         self._configure_l3(link, attachment)
 
     def announce(self, attachment: model.Attachment) -> None:
@@ -54,13 +60,12 @@ class NetdeviceDriver(vf_driver.VfDriver):
         links = self.host.links
         link = links.find(attachment.pci, netns) if addresses else None
         if link is not None:
-            for address in addresses:
-                links.announce(link.index, address, netns)
+            links.announce(link.index, addresses, netns)
 
     def check(self, attachment: model.Attachment) -> None:
         """Compare PF settings, netdev and addresses with the VIF."""
         vif, netns = attachment.vif, attachment.sandbox.netns
-        drift = self.drift(attachment)
+        drift = self.list_drift(attachment)
         links = self.host.links
         link = (
             links.find(attachment.pci, netns) if links.alive(netns) else None
@@ -89,30 +94,46 @@ class NetdeviceDriver(vf_driver.VfDriver):
 
     def ensure_driver(self, device: model.PciDevice) -> None:
         """See to it that a kernel driver has the VF."""
-        driver = KERNEL_DRIVERS.get(self.name)
+        driver = self.kernel_driver or KERNEL_DRIVERS.get(self.name)
         if driver is None:
-            if device.driver in USERSPACE:
-                self._bind(device.pci, None)
+            if not pci_functions.makes_netdev(device.driver):
+                self.bind_driver(device.pci, None)
         elif device.driver != driver:
-            self._bind(device.pci, driver)
+            self.bind_driver(device.pci, driver)
 
-    def _wait(self, pci: str) -> model.PciDevice:
-        return self.host.pci.wait_netdev(pci, self.conf.device_timeout)
-
-    def _move(
-        self, attachment: model.Attachment, device: model.PciDevice
+    def _move_to_pod(
+        self, attachment: model.Attachment, link: model.Link
     ) -> None:
         """Move, rename and bring up; the old name travels as alias."""
-        vif = attachment.vif
-        try:
-            self.host.links.set(
-                device.ifindex,
-                to=attachment.sandbox.netns,
+        vif, netns = attachment.vif, attachment.sandbox.netns
+        links = self.host.links
+
+        def configure(index: int, netns: str, to: str | None) -> None:
+            links.set(
+                index,
+                netns,
+                to=to,
                 name=vif.ifname,
                 mtu=vif.mtu,
-                alias=attachment.original.ifname or device.ifname,
+                alias=attachment.original.ifname or link.name,
                 up=True,
             )
+
+        def finish() -> bool:
+            # It may be there already: iavf, for one, does not open while it
+            # resets (EBUSY), which is long after the move.
+            arrived = links.find(attachment.pci, netns)
+            if arrived is None:
+                configure(link.index, '', netns)
+            else:
+                configure(arrived.index, netns, None)
+            return True
+
+        try:
+            try:
+                configure(link.index, '', netns)
+            except exceptions.DeviceBusy as error:
+                wait.wait_for(finish, self.device_timeout, str(error))
         except exceptions.KernelError as error:
             if error.errno == errno.EEXIST:
                 raise exceptions.KernelError(
@@ -121,21 +142,37 @@ class NetdeviceDriver(vf_driver.VfDriver):
                     'networks annotation (name@ifname)',
                     error.errno,
                 ) from error
-            self._moved(attachment, error)
+            self._confirm_link(attachment, error)
             raise
 
-    def _moved(
+    def _confirm_link(
         self,
         attachment: model.Attachment,
         cause: exceptions.KernelError | None = None,
     ) -> model.Link:
         """The interface in the pod; refused settings are named."""
         vif, netns = attachment.vif, attachment.sandbox.netns
-        link = self.host.links.find(attachment.pci, netns)
-        if link is None:
-            raise cause or exceptions.DeviceBusy(
-                f'{attachment.pci}: its interface did not arrive in {netns}'
-            )
+
+        def find() -> model.Link:
+            link = self.host.links.find(attachment.pci, netns)
+            if link is None:
+                raise cause or exceptions.DeviceBusy(
+                    f'{attachment.pci}: its interface did not arrive in '
+                    f'{netns}'
+                )
+            return link
+
+        def find_with_mac() -> model.Link | None:
+            link = find()
+            return link if link.mac == vif.mac else None
+
+        link = find()
+        if link.mac != vif.mac and cause is None:
+            # iavf and mlx5 take it later than they say.
+            with contextlib.suppress(exceptions.DeviceBusy):
+                link = wait.wait_for(
+                    find_with_mac, self.device_timeout, f'MAC {vif.mac}'
+                )
         for name, value in (('mac', vif.mac), ('mtu', vif.mtu)):
             if value and getattr(link, name) != value:
                 raise exceptions.UnsupportedSetting(

@@ -6,22 +6,24 @@ The pod's program sets addresses; MAC, VLAN and the like are the PF's.
 
 from __future__ import annotations
 
+import abc
+
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.binding.vf import vf_driver
 
 
-class VfioDriver(vf_driver.VfDriver):
-    """Binds the VF to ``vfio-pci``, with IOMMU or in no-IOMMU mode."""
+class UserspaceDriver(vf_driver.VfDriver):
+    """Binds the VF to the kernel driver that it is chosen by."""
 
     def connect(self, attachment: model.Attachment) -> None:
         """Configure the PF, then change the driver."""
-        self.configure(self.host.pci.device(attachment.pci), attachment)
-        self._bind(attachment.pci, self.name)
+        self.configure_pf(self.host.pci.device(attachment.pci), attachment)
+        self.bind_driver(attachment.pci, self.name)
 
     def check(self, attachment: model.Attachment) -> None:
         """Compare driver and PF settings with what was attached."""
         device = self.host.pci.device(attachment.pci)
-        drift = self.drift(attachment)
+        drift = self.list_drift(attachment)
         if device.driver != self.name:
             drift.append(
                 f'driver is {device.driver or "none"}, not {self.name}'
@@ -42,14 +44,22 @@ class VfioDriver(vf_driver.VfDriver):
             device_nodes=self.device_nodes(device),
         )
 
+    @abc.abstractmethod
+    def device_nodes(self, device: model.PciDevice) -> tuple[str, ...]:
+        """Paths under ``/dev`` by which a program drives the VF."""
+
+
+class VfioDriver(UserspaceDriver):
+    """``vfio-pci``, with IOMMU or in no-IOMMU mode."""
+
     def device_nodes(self, device: model.PciDevice) -> tuple[str, ...]:
         """``/dev/vfio/N``; in no-IOMMU mode ``/dev/vfio/noiommu-N``."""
         prefix = 'noiommu-' if device.noiommu else ''
         return '/dev/vfio/vfio', f'/dev/vfio/{prefix}{device.iommu_group}'
 
 
-class UioDriver(VfioDriver):
-    """Binds the VF to ``uio_pci_generic`` or ``igb_uio``."""
+class UioDriver(UserspaceDriver):
+    """``uio_pci_generic`` or ``igb_uio``."""
 
     def device_nodes(self, device: model.PciDevice) -> tuple[str, ...]:
         """``/dev/uioN``."""

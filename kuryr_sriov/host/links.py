@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import errno
 import ipaddress
 import os
@@ -30,11 +31,18 @@ from pyroute2.netlink.rtnl import (
     RTM_SETLINK,
 )
 from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD, ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import IFF_RUNNING, IFF_UP, ifinfmsg
+from pyroute2.netlink.rtnl.ifinfmsg import IFF_UP, ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.host import announcements, netlink_socket, vf_settings, wait
+from kuryr_sriov.host import (
+    announcements,
+    ethtool,
+    link_messages,
+    netlink_socket,
+    vf_settings,
+    wait,
+)
 from kuryr_sriov.host import netns as namespaces
 
 # Seconds that a link without carrier is waited for: igbvf, ixgbevf and others
@@ -55,7 +63,7 @@ DEFAULTS = {socket.AF_INET: '0.0.0.0', socket.AF_INET6: '::'}
 
 
 class _VfMessage(nlmsg):  # type: ignore[misc]
-    """ifinfomsg, its VFs left to ``vfinfo``."""
+    """ifinfomsg, its VFs left to ``vf_settings``."""
 
     prefix = 'IFLA_'
     fields = ifinfmsg.fields
@@ -73,7 +81,8 @@ class Netlink:
 
     def __init__(self, root: str | os.PathLike[str] = '/') -> None:
         self._channel = netlink_socket.Channel()
-        self._devices = pathlib.Path(root, 'sys/bus/pci/devices')
+        self._virtio = pathlib.Path(root, 'sys/bus/virtio/devices')
+        self._netlink_tells_parent = ethtool.netlink_tells_parent()
 
     @property
     def requests(self) -> collections.Counter[str]:
@@ -90,21 +99,16 @@ class Netlink:
 
     def find(self, pci: str, netns: str) -> model.Link | None:
         """The interface of a PCI function in ``netns``, by any name."""
-        # A virtio NIC's interface hangs on the virtio device below.
-        below = (path.name for path in (self._devices / pci).glob('virtio*'))
-        parents = {pci, *below}
-        names = [parent.encode() + b'\0' for parent in parents]
         for data in self._dump('find', pci, ifinfmsg, RTM_GETLINK, netns):
-            if any(name in data for name in names):
-                message = _decoded(ifinfmsg, data)
-                if message.get_attr('IFLA_PARENT_DEV_NAME') in parents:
-                    return _link(message, pci)
+            link = self._decode_link(data, netns)
+            if link.pci == pci:
+                return link
         return None
 
     def get(self, index: int, netns: str = '') -> model.Link:
         """The interface with that index."""
-        message = self._link_message('get', index, netns)
-        return _link(message, message.get_attr('IFLA_PARENT_DEV_NAME') or '')
+        message = self._get_message('get', index, netns)
+        return self._decode_link(message, netns)
 
     def set(
         self,
@@ -120,6 +124,7 @@ class Netlink:
     ) -> None:
         """Change all that is given, moving it to the netns ``to`` first.
 
+        A move is not tried again where the kernel is busy: it may be done.
         The kernel's order (do_setlink): netns, MAC, MTU, name, alias, up;
         what precedes a refusal stays done.
         """
@@ -140,7 +145,11 @@ class Netlink:
             message['flags'] = IFF_UP if up else 0
             message['change'] = 0 if up is None else IFF_UP
             message['attrs'] = attributes
-            self._request('set', index, message, RTM_SETLINK, ACK, netns)
+            # Once it has moved, that index is somebody else's there.
+            self._request(
+                *('set', index, message, RTM_SETLINK, ACK, netns),
+                once=to is not None,
+            )
 
     def remove_altname(self, index: int, name: str) -> bool:
         """Remove an alternative name; False where it has no such one."""
@@ -159,22 +168,18 @@ class Netlink:
             return False
         return True
 
-    def vf(self, pf_index: int, vf_index: int) -> model.VfSettings:
-        """What the PF holds for its VF."""
+    def pf(self, index: int) -> model.PfLink:
+        """A PF's interface, and what it holds for each of its VFs."""
         request = _VfMessage()
-        request['index'] = pf_index
+        request['index'] = index
         mask = RTEXT_FILTER_VF | RTEXT_FILTER_SKIP_STATS
         request['attrs'] = [['IFLA_EXT_MASK', mask]]
-        (data,) = self._request('vf', pf_index, request, RTM_GETLINK, 0, '')
-        listed = _decoded(_VfMessage, data).get_attr('IFLA_VFINFO_LIST')
-        settings = vf_settings.decode(vf_index, listed or b'')
-        if settings is None:
-            raise exceptions.KernelError(
-                f'Interface {pf_index} has no VF {vf_index}; see its '
-                f'sriov_numvfs',
-                errno.ENODEV,
-            )
-        return settings
+        (data,) = self._request('pf', index, request, RTM_GETLINK, 0)
+        listed = link_messages.link_attributes(data)
+        return model.PfLink(
+            link=self._decode_link(data, ''),
+            vfs=vf_settings.decode(listed.get(link_messages.VFINFO_LIST, b'')),
+        )
 
     def set_vf(
         self, pf_index: int, vf_index: int, settings: model.VfSettings
@@ -185,7 +190,7 @@ class Netlink:
         both rates) is completed with what is there, if need be.
         """
         settings = vf_settings.completed(
-            settings, lambda: self.vf(pf_index, vf_index)
+            settings, lambda: self._get_held(pf_index, vf_index)
         )
         message = _VfMessage()
         message['index'] = pf_index
@@ -194,6 +199,17 @@ class Netlink:
         self._request(
             'set_vf', f'{pf_index} vf {vf_index}', message, RTM_SETLINK, ACK
         )
+
+    def _get_held(self, pf_index: int, vf_index: int) -> model.VfSettings:
+        vfs = self.pf(pf_index).vfs
+        held = vfs[vf_index] if vf_index < len(vfs) else None
+        if held is None:
+            raise exceptions.KernelError(
+                f'Interface {pf_index} tells of no VF {vf_index}; see its '
+                f'sriov_numvfs',
+                errno.ENODEV,
+            )
+        return held
 
     def addresses(self, index: int, netns: str) -> Sequence[str]:
         """Global addresses of the interface, with prefix."""
@@ -261,37 +277,57 @@ class Netlink:
         what = f'{index}, {route.destination} via {route.gateway or "link"}'
         self._request('add_route', what, message, RTM_NEWROUTE, NEW, netns)
 
-    def announce(self, index: int, address: str, netns: str) -> None:
+    def announce(
+        self, index: int, addresses: Sequence[str], netns: str
+    ) -> None:
         """Tell the neighbours: gratuitous ARP, or unsolicited NA.
 
-        A frame sent before the link has its carrier would be lost; so wait
-        for that.
+        Frames sent before the link has its carrier would be lost; so wait
+        for that, once for all addresses.
         """
 
-        def running() -> Any:
-            message = self._link_message('announce', index, netns)
-            return message if message['flags'] & IFF_RUNNING else None
+        def find_running() -> model.Link | None:
+            message = self._get_message('announce', index, netns)
+            link = self._decode_link(message, netns)
+            return link if link.carrier else None
 
         what = f'the carrier of interface {index}; see its cable and switch'
-        message = wait.wait_for(running, CARRIER_TIMEOUT, what)
-        frame = announcements.announcement(_link(message).mac, address)
+        link = wait.wait_for(find_running, CARRIER_TIMEOUT, what)
         try:
             with namespaces.open_socket(
                 netns, socket.AF_PACKET, socket.SOCK_RAW
             ) as packets:
-                packets.bind((message.get_attr('IFLA_IFNAME'), 0))
-                packets.send(frame)
+                packets.bind((link.name, 0))
+                for address in addresses:
+                    packets.send(announcements.announcement(link.mac, address))
         except OSError as error:
-            what = f'announce {address} on interface {index}'
+            what = f'announce {", ".join(addresses)} on interface {index}'
             raise netlink_socket.mapped(error, what) from error
 
-    def _link_message(self, operation: str, index: int, netns: str) -> Any:
+    def _get_message(self, operation: str, index: int, netns: str) -> bytes:
         request = ifinfmsg()
         request['index'] = index
         (data,) = self._request(
             operation, index, request, RTM_GETLINK, 0, netns
         )
-        return _decoded(ifinfmsg, data)
+        return data
+
+    def _decode_link(self, message: bytes, netns: str) -> model.Link:
+        """The interface, with the PCI address of its function."""
+        link = link_messages.decode(message)
+        parent = (
+            link.pci
+            if self._netlink_tells_parent
+            else ethtool.read_bus_info(link.name, netns)
+        )
+        return dataclasses.replace(link, pci=self._find_pci(parent))
+
+    def _find_pci(self, parent: str) -> str:
+        """Of a PCI function itself, or of the virtio device on it."""
+        if not parent.startswith('virtio'):
+            return parent
+        device = os.path.realpath(self._virtio / parent)
+        return os.path.basename(os.path.dirname(device))
 
     def _dump(
         self, operation: str, what: object, form: Any, kind: int, netns: str
@@ -309,6 +345,8 @@ class Netlink:
         kind: int,
         flags: int,
         netns: str = '',
+        *,
+        once: bool = False,
     ) -> list[bytes]:
         message['header']['type'] = kind
         message['header']['flags'] = netlink_socket.REQUEST | flags
@@ -316,7 +354,7 @@ class Netlink:
         where = f' in {netns}' if netns else ''
         what = f'{operation} of interface {what}{where}'
         return self._channel.request(
-            operation, what, bytes(message.data), netns
+            operation, what, bytes(message.data), netns, once=once
         )
 
 
@@ -324,16 +362,3 @@ def _decoded(kind: Any, data: bytes) -> Any:
     message = kind(data)
     message.decode()
     return message
-
-
-def _link(message: Any, pci: str = '') -> model.Link:
-    return model.Link(
-        index=message['index'],
-        name=message.get_attr('IFLA_IFNAME'),
-        mac=message.get_attr('IFLA_ADDRESS') or '',
-        mtu=message.get_attr('IFLA_MTU'),
-        up=bool(message['flags'] & IFF_UP),
-        alias=message.get_attr('IFLA_IFALIAS') or '',
-        pci=pci,
-        carrier=bool(message['flags'] & IFF_RUNNING),
-    )

@@ -17,8 +17,8 @@ import threading
 from collections.abc import Iterator
 
 from kuryr_sriov import exceptions
+from kuryr_sriov.host import errnos, wait
 from kuryr_sriov.host import netns as namespaces
-from kuryr_sriov.host import wait
 
 REQUEST, MULTI, ACK, DUMP_INTERRUPTED = 0x1, 0x2, 0x4, 0x10
 ROOT, MATCH, EXCL, CREATE = 0x100, 0x200, 0x200, 0x400
@@ -61,11 +61,19 @@ class Channel:
         self._lock = threading.Lock()
 
     def request(
-        self, operation: str, what: str, message: bytes, netns: str
+        self,
+        operation: str,
+        what: str,
+        message: bytes,
+        netns: str,
+        *,
+        once: bool = False,
     ) -> list[bytes]:
         """Send it, again while the kernel is busy; what answers it.
 
         :param what: the operation and its object, for errors.
+        :param once: it must not be sent again: half done, it would mean
+            something else.
         """
 
         def probe() -> tuple[list[bytes]]:
@@ -76,6 +84,8 @@ class Channel:
             except OSError as error:
                 raise mapped(error, what) from error
 
+        if once:
+            return probe()[0]
         return wait.wait_for(probe, self._busy_timeout, what)[0]
 
 
@@ -84,7 +94,7 @@ def mapped(error: OSError, what: str) -> exceptions.KuryrSriovError:
     number = error.errno or errno.EIO
     remedy = REMEDIES.get(number, 'see the kernel log')
     text = f'{what}: {error.strerror}; {remedy}'
-    if number == errno.EBUSY:
+    if number in errnos.TRANSIENT:
         return exceptions.DeviceBusy(text)
     return exceptions.KernelError(text, number)
 

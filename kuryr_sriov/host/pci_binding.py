@@ -14,9 +14,10 @@ import os
 import pathlib
 import threading
 import time
+from collections.abc import Callable
 
-from kuryr_sriov import exceptions
-from kuryr_sriov.host import pci_functions, wait
+from kuryr_sriov import exceptions, model
+from kuryr_sriov.host import errnos, pci_functions, wait
 
 # Seconds to give a function back after a failed bind.
 GIVE_BACK = 2.0
@@ -64,8 +65,40 @@ class Sysfs(pci_functions.Functions):
                 errno.ENOENT,
             )
         deadline = time.monotonic() + timeout
+        self._run(
+            pci,
+            lambda: self._change_driver(pci, former, driver, deadline),
+            timeout,
+        )
+
+    def reset(self, pci: str, timeout: float) -> bool:
+        """Have the function start anew; False where it cannot be reset."""
+        path = self._path(pci) / 'reset'
+        if not path.exists():
+            return False
+        self._run(pci, lambda: self._write(path, '1'), timeout)
+        return True
+
+    def _run(
+        self, pci: str, work: Callable[[], object], timeout: float
+    ) -> None:
+        """Do what may block in the kernel, one at a time per function."""
+        wait.run_within(
+            work,
+            timeout + GRACE,
+            f'the driver of {pci} to let go, or to take it; stop what still '
+            f'uses the device, or see the kernel log',
+            key=pci,
+        )
+
+    def _change_driver(
+        self, pci: str, former: str, driver: str | None, deadline: float
+    ) -> None:
         try:
             self._unbind(pci, deadline)
+            if not wait.time_left(deadline + GRACE - time.monotonic()):
+                # Nobody waits any more, and the next one may have come.
+                raise exceptions.DeviceBusy(f'{pci} was let go too late')
             self._attach(pci, driver, deadline)
         except (exceptions.KernelError, exceptions.DeviceBusy):
             self._give_back(pci, former)
@@ -75,16 +108,13 @@ class Sysfs(pci_functions.Functions):
         link = self._path(pci) / 'driver'
         if not pci_functions.target(link):
             return
-        what = (
-            f'the driver of {pci} to let go; stop what still uses the '
-            f'device, or see the kernel log'
-        )
 
         def probe() -> bool:
             driver = pci_functions.target(link)
             if not driver:
                 return True
             try:
+                # vfio-pci blocks it until nobody has the device open.
                 self._write(self._bus / 'drivers' / driver / 'unbind', pci)
             except exceptions.KernelError as error:
                 # Gone by itself, or no such file while it still probes.
@@ -92,10 +122,11 @@ class Sysfs(pci_functions.Functions):
                     raise
             return not pci_functions.target(link)
 
-        # vfio-pci blocks the write until nobody has the device open.
-        timeout = max(0.0, deadline - time.monotonic())
-        wait.run_within(
-            lambda: wait.wait_for(probe, timeout, what), timeout + GRACE, what
+        wait.wait_for(
+            probe,
+            deadline - time.monotonic(),
+            f'the driver of {pci} to let go; stop what still uses the '
+            f'device, or see the kernel log',
         )
 
     def _attach(self, pci: str, driver: str | None, deadline: float) -> None:
@@ -121,7 +152,7 @@ class Sysfs(pci_functions.Functions):
             try:
                 self._write(path, pci)
             except exceptions.KernelError as error:
-                if error.errno not in (errno.EAGAIN, errno.ENOENT):
+                if error.errno != errno.ENOENT:
                     raise
             return pci_functions.target(link) == driver
 
@@ -164,12 +195,12 @@ class Sysfs(pci_functions.Functions):
         self, error: OSError, path: pathlib.Path, text: str
     ) -> exceptions.KuryrSriovError:
         folder = path.parent.name
-        pci = folder if pci_functions.ADDRESS.match(folder) else text
+        pci = folder if model.PCI_ADDRESS.match(folder) else text
         number = error.errno or errno.EIO
         if not (self._bus / 'devices' / pci).exists():
             return pci_functions.missing(pci)
         message = f'Writing {text!r} to {path}: {os.strerror(number)}'
-        if number == errno.EBUSY:
+        if number in errnos.TRANSIENT:
             return exceptions.DeviceBusy(message)
         remedy = _REMEDIES.get(number, 'see the kernel log')
         return exceptions.KernelError(f'{message}; {remedy}', number)

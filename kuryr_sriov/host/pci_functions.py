@@ -10,14 +10,14 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-import re
 from dataclasses import dataclass
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.host import wait
 
 NETWORK_CLASS = '0x02'
-ADDRESS = re.compile(r'[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]')
+# Drivers that leave a function to a program in user space.
+USERSPACE_DRIVERS = frozenset({'igb_uio', 'uio_pci_generic', 'vfio-pci'})
 # What the kernel calls a group that VFIO made because there is no IOMMU
 # (vfio_noiommu_group_alloc).
 NOIOMMU_GROUP = 'vfio-noiommu'
@@ -40,6 +40,7 @@ class _Fixed:
     numa_node: int
     pf: str
     vf_index: int | None
+    total_vfs: int
 
 
 class Functions:
@@ -78,6 +79,7 @@ class Functions:
             numa_node=fixed.numa_node,
             rdma_device=min(names(path / 'infiniband'), default=''),
             uio=min(names(path / 'uio'), default=''),
+            total_vfs=fixed.total_vfs,
         )
 
     def functions(self) -> list[model.PciDevice]:
@@ -130,7 +132,7 @@ class Functions:
 
     def _path(self, pci: str) -> pathlib.Path:
         path = self._bus / 'devices' / pci
-        if not ADDRESS.fullmatch(pci) or not path.exists():
+        if not model.PCI_ADDRESS.fullmatch(pci) or not path.exists():
             raise missing(pci)
         return path
 
@@ -168,6 +170,8 @@ class Functions:
             numa_node=int(read(path / 'numa_node', '-1')),
             pf=pf,
             vf_index=self._vf_index(pf, pci) if pf else None,
+            # A file that only a function with the SR-IOV capability has.
+            total_vfs=int(read(path / 'sriov_totalvfs', '0')),
         )
         return fixed
 
@@ -181,6 +185,17 @@ class Functions:
     def _noiommu(self, group: str) -> bool:
         name = self.root / 'sys/kernel/iommu_groups' / group / 'name'
         return bool(group) and read(name, '') == NOIOMMU_GROUP
+
+
+def makes_netdev(driver: str) -> bool:
+    """Whether a driver of network functions makes netdevs of them.
+
+    Not so are no driver at all, those for user space, and VFIO's variants
+    for single vendors, such as ``mlx5_vfio_pci``.
+    """
+    return bool(driver) and not (
+        driver in USERSPACE_DRIVERS or 'vfio' in driver
+    )
 
 
 def missing(pci: str) -> exceptions.DeviceMissing:

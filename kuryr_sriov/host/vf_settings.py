@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from kuryr_sriov import model
+from kuryr_sriov.host import link_messages
 
 _INFO = 1  # IFLA_VF_INFO, and IFLA_VF_VLAN_INFO
 _MAC = 1
@@ -31,10 +32,18 @@ _RATE_FORMAT = struct.Struct('=III')
 _VLAN_FORMAT = struct.Struct('=III')
 _VLAN_INFO_FORMAT = struct.Struct('=III2s2x')
 
-TOGETHER = (
+GROUPS = (
+    ('mac',),
     ('vlan', 'vlan_qos', 'vlan_proto'),
     ('min_tx_rate', 'max_tx_rate'),
+    ('spoofchk',),
+    ('link_state',),
+    ('trust',),
 )
+"""In the order in which the kernel applies them (do_setvfinfo).
+
+The settings of one group travel in one attribute.
+"""
 
 _UNREPORTED = 0xFFFFFFFF
 _PROTOCOLS: dict[bytes, model.VlanProto] = {
@@ -52,7 +61,7 @@ def completed(
     Asks only if a VLAN is given without priority or protocol, or the other
     way round, or one rate without the other.
     """
-    for names in TOGETHER:
+    for names in GROUPS:
         values = {name: getattr(settings, name) for name in names}
         if None in values.values() and set(values.values()) != {None}:
             there = present()
@@ -102,14 +111,18 @@ def encode(vf: int, settings: model.VfSettings) -> bytes:
     return _attribute(_INFO | _NESTED, b''.join(parts))
 
 
-def decode(vf: int, payload: bytes) -> model.VfSettings | None:
-    """What the kernel says of VF number ``vf``; None: there is no such VF."""
-    for _, info in _attributes(payload):
-        attributes = dict(_attributes(info))
-        number, mac = _MAC_FORMAT.unpack_from(attributes[_MAC])
-        if number == vf:
-            return _settings(mac, attributes)
-    return None
+def decode(payload: bytes) -> tuple[model.VfSettings | None, ...]:
+    """What the kernel says of each VF, in the order of their numbers.
+
+    None for one that it leaves out, for want of an answer of the driver
+    (rtnl_fill_vfinfo).
+    """
+    settings: dict[int, model.VfSettings] = {}
+    for _, info in link_messages.attributes(payload):
+        found = dict(link_messages.attributes(info))
+        number, mac = _MAC_FORMAT.unpack_from(found[_MAC])
+        settings[number] = _settings(mac, found)
+    return tuple(map(settings.get, range(max(settings, default=-1) + 1)))
 
 
 def _settings(mac: bytes, attributes: dict[int, bytes]) -> model.VfSettings:
@@ -127,7 +140,7 @@ def _settings(mac: bytes, attributes: dict[int, bytes]) -> model.VfSettings:
     if _RATE in attributes:
         _, lowest, highest = _RATE_FORMAT.unpack_from(attributes[_RATE])
     vlan, qos, protocol = None, None, b''
-    for _, info in _attributes(attributes.get(_VLAN_LIST, b'')):
+    for _, info in link_messages.attributes(attributes.get(_VLAN_LIST, b'')):
         _, vlan, qos, protocol = _VLAN_INFO_FORMAT.unpack_from(info)
     if vlan is None and _VLAN in attributes:
         _, vlan, qos = _VLAN_FORMAT.unpack_from(attributes[_VLAN])
@@ -148,10 +161,3 @@ def _settings(mac: bytes, attributes: dict[int, bytes]) -> model.VfSettings:
 def _attribute(kind: int, payload: bytes) -> bytes:
     length = _HEADER.size + len(payload)
     return _HEADER.pack(length, kind) + payload + bytes(-length % 4)
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while data:
-        length, kind = _HEADER.unpack_from(data)
-        yield kind & ~_NESTED, data[_HEADER.size : length]
-        data = data[length + -length % 4 :]

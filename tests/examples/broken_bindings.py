@@ -202,14 +202,14 @@ class SeesVfsThatAreNotThere(Stated):
 
 @caught_by('test_check_sees_what_somebody_else_changed')
 class ChecksTheInterfaceOnly(Stated):
-    def drift(self, attachment):
+    def list_drift(self, attachment):
         return []
 
 
 @caught_by('test_check_sees_that_the_driver_was_unbound')
 class ChecksThePfOnly(Stated):
     def check(self, attachment):
-        drift = self.drift(attachment)
+        drift = self.list_drift(attachment)
         if drift:
             raise exceptions.Drifted('; '.join(drift))
 

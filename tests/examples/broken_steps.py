@@ -27,7 +27,8 @@ class Sound(NodeStep):
         self.set(attachment.pci, max_tx_rate=settings.max_tx_rate)
 
     def get(self, pci):
-        return self.host.links.vf(*self.place(pci))
+        pf, number = self.place(pci)
+        return self.host.links.pf(pf).vfs[number]
 
     def set(self, pci, **settings):
         if 'max_tx_rate' in settings:

@@ -184,14 +184,14 @@ def test_a_mac_that_the_pf_shows_late_is_waited_for(world, node, monkeypatch):
     Reported to sriov-cni #232, #239.
     """
     links = world.node.host.links
-    read, stale = links.vf, []
+    read, stale = links.pf, []
 
-    def show_late(pf, index):
-        now = read(pf, index)
+    def show_late(pf):
+        now = read(pf)
         stale.append(now)
         return stale[0] if len(stale) < 5 else now
 
-    monkeypatch.setattr(links, 'vf', show_late)
+    monkeypatch.setattr(links, 'pf', show_late)
     sandbox = attach(world, node, 1)
     assert len(stale) >= 5
     node.check(sandbox.container_id)
@@ -202,8 +202,8 @@ def test_a_mac_that_the_pf_never_shows_is_refused(world, monkeypatch):
     world.timeout = 0.05
     node = world.start()
     links = world.node.host.links
-    stale = links.vf(world.node.host.pci.device('0000:02:00.1').ifindex, 0)
-    monkeypatch.setattr(links, 'vf', lambda pf, index: stale)
+    stale = links.pf(world.node.host.pci.device('0000:02:00.1').ifindex)
+    monkeypatch.setattr(links, 'pf', lambda pf: stale)
     with pytest.raises(exceptions.UnsupportedSetting) as raised:
         attach(world, node, 1)
     assert raised.value.setting == 'mac'

@@ -22,7 +22,8 @@ PHYSNET23 = 'intel.com/physnet23'
 def held_by_pf(world, pf, index):
     """What the PF holds for its VF, as ``ip link show`` has it."""
     host = world.node.host
-    return host.links.vf(host.pci.device(f'0000:02:00.{pf}').ifindex, index)
+    pf = host.pci.device(f'0000:02:00.{pf}')
+    return host.links.pf(pf.ifindex).vfs[index]
 
 
 @pytest.fixture

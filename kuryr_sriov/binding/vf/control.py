@@ -4,15 +4,20 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.binding import base
-from kuryr_sriov.binding.vf import settings
+from kuryr_sriov.binding.vf import interfaces, settings
 from kuryr_sriov.host import wait
 
 
-class PfSide:
-    """The PF's side of a VF.
+class LinkDown(exceptions.DeviceBusy):
+    """The PF sets no rate while it has no link."""
+
+
+class PfControl:
+    """A PF's control of one of its VFs.
 
     :param device: the VF; its PF is in reach.
     :param timeout: seconds that a driver may take to apply a setting.
@@ -36,16 +41,29 @@ class PfSide:
                 'PF bound to its kernel driver'
             )
 
-    def held(self) -> model.VfSettings:
-        """What it holds now."""
-        return self._links.vf(self._index, self._vf)
+    def read(self) -> model.VfSettings:
+        """What it holds now.
+
+        :raises KernelError: the netdev is another function's.
+        :raises DeviceBusy: the PF tells nothing of that VF.
+        """
+        pf = self._links.pf(self._index)
+        interfaces.confirm_function(pf.link, self._device.pf)
+        held = pf.vfs[self._vf] if self._vf < len(pf.vfs) else None
+        if held is None:
+            raise exceptions.DeviceBusy(
+                f'{pf.link.name} ({pf.link.pci}) tells nothing of its VF '
+                f'{self._vf} ({self._device.pci}), which may be resetting; '
+                'see its sriov_numvfs, and the kernel log'
+            )
+        return held
 
     def set(self, target: model.VfSettings, current: model.VfSettings) -> None:
         """Have it hold ``target``; one request for all that differs.
 
         :param current: what it holds now.
         :raises UnsupportedSetting: naming the first that it refuses.
-        :raises DeviceBusy: it has no link, without which it sets no rate.
+        :raises LinkDown: it has no link, without which it sets no rate.
         """
         changes = settings.difference(target, current)
         if changes is None:
@@ -67,6 +85,25 @@ class PfSide:
             refusal = error
         self._verify(target, refusal)
 
+    def restore(
+        self, target: model.VfSettings, current: model.VfSettings
+    ) -> str:
+        """As ``set``, but that what waits for the PF's link is owed.
+
+        :return: what is owed, and why; empty for nothing.
+        """
+        try:
+            self.set(target, current)
+        except LinkDown as error:
+            # The kernel stops at the rates: what it would have set after
+            # them is not set yet.
+            rest = dataclasses.replace(
+                target, min_tx_rate=None, max_tx_rate=None
+            )
+            self.set(rest, self.read())
+            return str(error)
+        return ''
+
     def _verify(
         self,
         target: model.VfSettings,
@@ -75,13 +112,14 @@ class PfSide:
         """Read back; some drivers apply a MAC a little later."""
         names: list[str] = []
 
-        def applied() -> bool:
-            names[:] = settings.differing(target, self.held())
+        def is_applied() -> bool:
+            names[:] = settings.differing(target, self.read())
             return not names
 
-        if not applied() and refusal is None:
+        # What was refused does not come later: no wait under the PF's lock.
+        if not is_applied() and refusal is None:
             with contextlib.suppress(exceptions.DeviceBusy):
-                wait.wait_for(applied, self._timeout, self._device.pci)
+                wait.wait_for(is_applied, self._timeout, self._device.pci)
         if names:
             name = settings.refused(names, refusal.errno if refusal else 0)
             if refusal and name in settings.RATES:
@@ -101,7 +139,7 @@ class PfSide:
         """Some drivers (igb, ixgbe) set no rate while the PF has no link."""
         pf = self._links.get(self._index)
         if not pf.carrier:
-            raise exceptions.DeviceBusy(
+            raise LinkDown(
                 f'{self._device.pci}: no rate can be set ({refusal}) while '
                 f'its PF {pf.name} ({self._device.pf}) has no link: set it '
                 'up, see its cable and switch'

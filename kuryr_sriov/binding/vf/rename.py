@@ -13,24 +13,25 @@ from kuryr_sriov.host import wait
 LOG = logging.getLogger(__name__)
 
 
-def spare(pci: str) -> str:
+def make_spare_name(pci: str) -> str:
     """A name of at most 15 characters that no other interface has."""
     return 'vf' + pci.replace(':', '').replace('.', '')
 
 
-def rename(
+def rename_link(
     links: base.Links, link: model.Link, name: str, timeout: float
 ) -> None:
     """Rename it, also while udev deals with it.
 
-    If somebody else's interface has the name, that is logged.
+    If somebody else's interface has the name, it gets a name that nobody
+    has, and not that of a pod. That is logged.
 
     :param link: in the node's own netns; down.
     :param timeout: seconds for udev to be done.
     """
     refusals = 0
 
-    def done() -> bool:
+    def is_renamed() -> bool:
         nonlocal refusals
         try:
             links.set(link.index, name=name)
@@ -38,14 +39,20 @@ def rename(
         except exceptions.KernelError as error:
             if error.errno != errno.EEXIST:
                 raise
-        # udev makes it an alternative name of the very netdev, at every event
-        # anew. That there is none may mean that udev has just removed it.
+        # At every event udev makes it an alternative name of the very
+        # netdev. That there is none may mean that udev has just removed it.
         if not links.remove_altname(link.index, name):
             refusals += 1
         return refusals > 1
 
-    wait.wait_for(done, timeout, f'udev to be done with {link.name}')
+    wait.wait_for(is_renamed, timeout, f'udev to be done with {link.name}')
     if refusals > 1:
+        spare = make_spare_name(link.pci)
+        links.set(link.index, name=spare)
         LOG.warning(
-            '%s stays %s: its name %s is taken', link.pci, link.name, name
+            '%s is now %s, for its name %s is taken; rename it, or what has '
+            'its name',
+            link.pci,
+            spare,
+            name,
         )

@@ -8,17 +8,7 @@ import errno
 from collections.abc import Sequence
 
 from kuryr_sriov import exceptions, model
-
-# The order in which the kernel applies them (rtnetlink.c, do_setvfinfo);
-# the settings of one group travel in one attribute.
-GROUPS = (
-    ('mac',),
-    ('vlan', 'vlan_qos', 'vlan_proto'),
-    ('min_tx_rate', 'max_tx_rate'),
-    ('spoofchk',),
-    ('link_state',),
-    ('trust',),
-)
+from kuryr_sriov.host.vf_settings import GROUPS
 
 RATES = frozenset({'min_tx_rate', 'max_tx_rate'})
 
@@ -131,15 +121,33 @@ def refused(names: Sequence[str], number: int) -> str:
     return names[0]
 
 
+def is_pinned(settings: model.VfSettings, link: model.Link | None) -> bool:
+    """Whether the PF has set the MAC it shows; else the VF has told it.
+
+    No request tells. But a VF that has another MAC has not told this one,
+    and a VF driver whose PF has set none makes one up when it is bound,
+    which leaves the netdev without a permanent address (igbvf_probe,
+    ixgbevf_sw_init, iavf_process_config: eth_hw_addr_random).
+    """
+    if settings.mac in (None, NO_MAC):
+        return False
+    if link is None or link.mac != settings.mac:
+        return True
+    return link.permanent_mac == settings.mac
+
+
 def unpinned(
     original: model.VfState, current: model.VfSettings
 ) -> model.VfSettings:
     """What the PF shall hold while the VF gets its own MAC back.
 
-    A VF cannot set its MAC while its PF has pinned another one.
+    A VF cannot set its MAC while its PF has pinned another one. One that
+    the PF had pinned, the VF takes when its driver is bound.
     """
     settings = original.settings
     assert settings is not None
+    if original.pinned and original.mac == settings.mac:
+        return settings
     another = settings.mac not in (original.mac, None)
     if original.mac and (another or settings.mac != current.mac):
         return dataclasses.replace(settings, mac=NO_MAC)

@@ -109,11 +109,14 @@ class _Taker:
         settings: dict[str, model.VfSettings] = {}
         try:
             link = self._link(pf)
-            for vf in vfs:
-                if link and vf.vf_index is not None:
-                    settings[vf.pci] = self._host.links.vf(
-                        link.index, vf.vf_index
-                    )
+            held = self._host.links.pf(link.index).vfs if link and vfs else ()
+            by_index = dict(enumerate(held))
+            settings = {
+                vf.pci: known
+                for vf in vfs
+                if vf.vf_index is not None
+                and (known := by_index.get(vf.vf_index))
+            }
         except exceptions.KuryrSriovError as error:
             self._unread.append(f'VLAN and MAC of VFs of {pf.pci}: {error}')
         else:

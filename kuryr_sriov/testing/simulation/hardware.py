@@ -153,6 +153,7 @@ class Interface:
 
     :param netns: path of its network namespace; empty for the node's own.
     :param plugged: its cable, or its PF's, leads to a switch.
+    :param open_errnos: errors of its driver when it is set up next.
     :param on_close: what its driver does when it goes down.
     """
 
@@ -167,8 +168,13 @@ class Interface:
     alias: str = ''
     altnames: set[str] = field(default_factory=set)
     pci: str = ''
+    permanent_mac: str = ''
+    traits: dict[str, str] = field(
+        default_factory=lambda: {'flags': '0x1002', 'txqueuelen': '1000'}
+    )
     addresses: list[str] = field(default_factory=list)
     routes: list[model.Route] = field(default_factory=list)
+    open_errnos: list[int] = field(default_factory=list)
     on_close: Callable[[Interface], None] = lambda interface: None
 
     @property
@@ -191,6 +197,9 @@ class Interface:
             alias=self.alias,
             pci=self.pci,
             carrier=self.carrier,
+            altnames=tuple(sorted(self.altnames)),
+            permanent_mac=self.permanent_mac,
+            traits=tuple(f'{k}={v}' for k, v in sorted(self.traits.items())),
         )
 
 
@@ -204,6 +213,7 @@ class Function:
     :param pf: of a VF; None for a PF, and for a VF without its PF.
     :param settings: what its PF holds for it.
     :param pinned: the PF, or the hypervisor, has set its MAC.
+    :param stalled: a program has left it without link.
     :param bound: counts its bindings.
     """
 
@@ -222,6 +232,7 @@ class Function:
     settings: model.VfSettings = UNTOUCHED
     pinned: bool = False
     interface: Interface | None = None
+    stalled: bool = False
     bound: int = 0
 
     @property

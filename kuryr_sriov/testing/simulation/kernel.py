@@ -49,8 +49,9 @@ class Kernel:
         let go until ``released``.
     """
 
-    def __init__(self, root: pathlib.Path, iommu: str) -> None:
+    def __init__(self, root: pathlib.Path, iommu: str, is_guest: bool) -> None:
         self.root = root
+        self.is_guest = is_guest
         self.lock = threading.RLock()
         self.operations: collections.Counter[str] = collections.Counter()
         self.refused: dict[str, dict[str, int]] = {}
@@ -86,6 +87,9 @@ class Kernel:
 
     def do_root(self) -> str:
         return str(self.root)
+
+    def do_is_guest(self) -> bool:
+        return self.is_guest
 
     def do_write(self, path: str, text: str) -> None:
         relative = pathlib.PurePath(path).relative_to(self.root)
@@ -134,11 +138,13 @@ class Kernel:
         interface = self._interface('add_route', index, netns)
         self.net.add_route(interface, route)
 
-    def do_announce(self, index: int, address: str, netns: str) -> None:
+    def do_announce(
+        self, index: int, addresses: Sequence[str], netns: str
+    ) -> None:
         interface = self._interface('announce', index, netns)
         if not interface.carrier:
             raise OSError(errno.ENETDOWN, interface.name)
-        self.announced.append((interface.mac, address))
+        self.announced += [(interface.mac, each) for each in addresses]
 
     def _vf(
         self, operation: str, pf_index: int, vf_index: int
@@ -151,10 +157,16 @@ class Kernel:
         self._begin(operation, vf.pci)
         return vf
 
-    def do_vf(self, pf_index: int, vf_index: int) -> model.VfSettings:
-        vf = self._vf('vf', pf_index, vf_index)
-        unreported = dict.fromkeys(vf.nic.unreported)
-        return replace(vf.settings, **unreported)
+    def do_pf(self, index: int) -> model.PfLink:
+        interface = self._interface('pf', index, '')
+        pf = self.bus.functions.get(interface.pci)
+        return model.PfLink(
+            link=interface.link(),
+            vfs=tuple(
+                replace(vf.settings, **dict.fromkeys(vf.nic.unreported))
+                for vf in (pf.vfs if pf else ())
+            ),
+        )
 
     def do_set_vf(
         self, pf_index: int, vf_index: int, settings: model.VfSettings
@@ -193,4 +205,4 @@ class Kernel:
         if vf.pinned and vf.nic.follows_admin_mac:
             vf.mac = mac
             if vf.interface:
-                vf.interface.mac = mac
+                vf.interface.mac = vf.interface.permanent_mac = mac

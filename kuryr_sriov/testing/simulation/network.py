@@ -139,6 +139,8 @@ class Network:
         if mtu:
             if not SMALLEST_MTU <= mtu <= interface.max_mtu:
                 raise OSError(errno.EINVAL, f'MTU {mtu}')
+            if 'xdp' in interface.traits and mtu != interface.mtu:
+                raise OSError(errno.EPERM, 'an XDP program is there')
             interface.mtu = mtu
         if name:
             self._rename(interface, name)
@@ -204,6 +206,8 @@ class Network:
         interface.altnames.remove(name)
 
     def set_up(self, interface: hardware.Interface, up: bool) -> None:
+        if up and not interface.up and interface.open_errnos:
+            raise OSError(interface.open_errnos.pop(0), interface.name)
         if interface.up and not up:
             interface.routes.clear()
             interface.addresses[:] = [

@@ -84,6 +84,8 @@ class Bus:
                 override = text.partition('\n')[0]
                 self._function(pci).override = override
                 self._files.set_override(pci, override)
+            case ('sys', 'bus', 'pci', 'devices', pci, 'reset'):
+                self._function(pci).stalled = False
             case ('sys', 'bus', 'pci', 'devices', pci, 'sriov_numvfs'):
                 self.set_vfs(self._function(pci), int(text))
             case _:
@@ -163,6 +165,8 @@ class Bus:
                     function.pci, function.mac, function.nic.max_mtu
                 )
                 function.interface.on_close = function.agree
+                if not function.pf or function.pinned:
+                    function.interface.permanent_mac = function.mac
 
     def fresh_mac(self) -> str:
         """A random MAC, but the same in each run of a test."""

@@ -83,6 +83,7 @@ class SimulatedLinks:
             mtu=mtu,
             alias=alias,
             up=up,
+            once=to is not None,
         )
 
     def remove_altname(self, index: int, name: str) -> bool:
@@ -95,8 +96,8 @@ class SimulatedLinks:
             return False
         return True
 
-    def vf(self, pf_index: int, vf_index: int) -> model.VfSettings:
-        answer: model.VfSettings = self._request('vf', pf_index, vf_index)
+    def pf(self, index: int) -> model.PfLink:
+        answer: model.PfLink = self._request('pf', index)
         return answer
 
     def set_vf(
@@ -121,11 +122,19 @@ class SimulatedLinks:
         self._change('add_route')
         self._request('add_route', index, route, netns)
 
-    def announce(self, index: int, address: str, netns: str) -> None:
+    def announce(
+        self, index: int, addresses: Sequence[str], netns: str
+    ) -> None:
         self._change('announce')
-        self._request('announce', index, address, netns)
+        self._request('announce', index, addresses, netns)
 
-    def _request(self, operation: str, *arguments: Any, **named: Any) -> Any:
+    def _request(
+        self,
+        operation: str,
+        *arguments: Any,
+        once: bool = False,
+        **named: Any,
+    ) -> Any:
         what = f'{operation} of interface {arguments[0]}'
 
         def probe() -> tuple[Any]:
@@ -136,6 +145,8 @@ class SimulatedLinks:
             except OSError as error:
                 raise netlink_socket.mapped(error, what) from error
 
+        if once:
+            return probe()[0]
         return wait.wait_for(probe, self._busy_timeout, what)[0]
 
 
@@ -149,6 +160,7 @@ class SimulatedHost:
         self.call = call
         root = pathlib.Path(call('root'))
         self._root = root
+        self.is_guest: bool = call('is_guest')
         self._hooks: list[Callable[[str], object]] = []
         self.pci = SimulatedPci(root, call, self._change)
         self.links = SimulatedLinks(call, self._change)

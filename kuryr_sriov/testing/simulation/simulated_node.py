@@ -59,9 +59,11 @@ class FunctionState:
     """Everything about a PF or VF that a pod could have changed.
 
     :param netns: where its interface is; empty for the node's own.
-    :param link: the interface, with index 0; None where there is none.
+    :param link: the interface, with index 0 and without the permanent MAC,
+        which says when it was bound last; None where there is none.
     :param settings: what the PF holds for a VF; None without a PF.
     :param pinned: the PF has set its MAC.
+    :param stalled: it has no link until the function is reset.
     """
 
     driver: str
@@ -72,6 +74,7 @@ class FunctionState:
     routes: tuple[model.Route, ...]
     settings: model.VfSettings | None
     pinned: bool
+    stalled: bool
 
 
 class SimulatedNode:
@@ -95,7 +98,11 @@ class SimulatedNode:
         self._functions = tuple(functions)
         self._drivers = tuple(drivers)
         self._noiommu = iommu == 'noiommu'
-        self._kernel = kernel.Kernel(pathlib.Path(root), iommu)
+        self._kernel = kernel.Kernel(
+            pathlib.Path(root),
+            iommu,
+            is_guest=any(isinstance(each, Vf) for each in self._functions),
+        )
         self.reboot()
         self.host = SimulatedHost(self._kernel.call)
 
@@ -214,6 +221,23 @@ class SimulatedNode:
         with self._kernel.lock:
             self._kernel.net.add_altname(self._interface(pci), name)
 
+    def spoil(self, pci: str, altname: str = '', **traits: str) -> None:
+        """What a pod that may do so does to its interface, and leaves there.
+
+        :param altname: an alternative name.
+        :param traits: such as ``xdp='7'``, with which no MTU can be set.
+        """
+        with self._kernel.lock:
+            interface = self._interface(pci)
+            interface.traits.update(traits)
+            if altname:
+                self._kernel.net.add_altname(interface, altname)
+
+    def stall(self, pci: str) -> None:
+        """A program is killed while it drives the function."""
+        with self._kernel.lock:
+            self._kernel.bus.functions[pci].stalled = True
+
     def _interface(self, pci: str) -> Interface:
         interface = self._kernel.bus.functions[pci].interface
         if interface is None:
@@ -267,6 +291,17 @@ class SimulatedNode:
             fault = kernel.Fault(operation, errno, times, pci)
             self._kernel.faults.append(fault)
 
+    def fail_open(self, pci: str, errno: int, times: int = 1) -> None:
+        """The function's interface cannot be set up, ``times`` times."""
+        with self._kernel.lock:
+            interface = self._interface(pci)
+            interface.open_errnos[:] = [errno] * times
+
+    def heal(self) -> None:
+        """Nothing fails any more."""
+        with self._kernel.lock:
+            self._kernel.faults.clear()
+
     def refuse(self, pf: str, settings: Mapping[str, int]) -> None:
         """The PF cannot do these settings: error numbers by their names."""
         with self._kernel.lock:
@@ -295,9 +330,14 @@ def _state(function: Function) -> FunctionState:
         driver=function.driver,
         driver_override=function.override,
         netns=interface.netns if interface else '',
-        link=replace(interface.link(), index=0) if interface else None,
+        link=_link(interface) if interface else None,
         addresses=tuple(interface.addresses) if interface else (),
         routes=tuple(interface.routes) if interface else (),
         settings=function.settings if function.pf else None,
         pinned=function.pinned,
+        stalled=function.stalled,
     )
+
+
+def _link(interface: Interface) -> model.Link:
+    return replace(interface.link(), index=0, permanent_mac='')

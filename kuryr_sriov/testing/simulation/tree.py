@@ -49,6 +49,7 @@ class Tree:
         _put(path / 'class', '0x020000')
         _put(path / 'numa_node', str(function.numa_node))
         _put(path / 'driver_override', '(null)')
+        _put(path / 'reset', '')
         if function.pf:
             os.symlink(f'../{function.pf.pci}', path / 'physfn')
             index = function.pf.vfs.index(function)

@@ -65,6 +65,11 @@ def sent(monkeypatch):
             answer = ifinfmsg()
             answer['index'] = 2
             answer['header']['type'] = 16
+            answer['attrs'] = [
+                ['IFLA_IFNAME', 'ens6'],
+                ['IFLA_MTU', 1500],
+                ['IFLA_PARENT_DEV_NAME', '0000:02:00.0'],
+            ]
             answer.encode()
             body = bytes(answer.data)[4:]
             listed = attribute(22, self.answers)
@@ -79,7 +84,8 @@ def sent(monkeypatch):
 
 @given(st.integers(0, 255), settings)
 def test_what_is_encoded_is_decoded(vf, wanted):
-    assert vf_settings.decode(vf, vf_settings.encode(vf, wanted)) == wanted
+    encoded = vf_settings.encode(vf, wanted)
+    assert vf_settings.decode(encoded) == (*[None] * vf, wanted)
 
 
 def test_pyroute2_reads_the_same():
@@ -120,40 +126,47 @@ def test_what_the_nic_does_not_report_is_none():
     unreported = [
         attribute(kind, struct.pack('=II', 0, 0xFFFFFFFF)) for kind in (4, 9)
     ]
-    found = vf_settings.decode(0, kernels(0, *unreported))
+    found = vf_settings.decode(kernels(0, *unreported))[0]
     assert found == model.VfSettings(mac='00:00:00:00:00:00')
 
 
 def test_an_old_kernel_tells_the_vlan_without_its_protocol():
     vlan = attribute(2, struct.pack('=III', 0, 5, 3))
-    found = vf_settings.decode(0, kernels(0, vlan))
+    found = vf_settings.decode(kernels(0, vlan))[0]
     assert (found.vlan, found.vlan_qos, found.vlan_proto) == (5, 3, None)
 
 
 def test_each_vf_is_found_by_its_own_number():
     listed = b''.join(
-        kernels(vf, mac=bytes((2, 0, 0, 0, 0, vf))) for vf in range(3)
+        kernels(vf, mac=bytes((2, 0, 0, 0, 0, vf))) for vf in (2, 0, 1)
     )
-    found = [vf_settings.decode(vf, listed).mac[-2:] for vf in range(3)]
+    found = [held.mac[-2:] for held in vf_settings.decode(listed)]
     assert found == ['00', '01', '02']
-    assert vf_settings.decode(3, listed) is None
 
 
-def test_netlink_reads_one_vf_in_one_request(sent):
-    sent.answers = vf_settings.encode(0, model.VfSettings(mac=FULL.mac)) + (
-        vf_settings.encode(1, FULL)
-    )
-    links = Netlink()
-    assert links.vf(2, 1) == FULL
-    assert links.requests == {'vf': 1}
-    (request,) = sent
-    assert attribute(29, struct.pack('=I', 0x9)) in request
+def test_a_vf_of_which_the_driver_does_not_tell_is_none():
+    """rtnl_fill_vfinfo leaves it out where ndo_get_vf_config fails."""
+    known = vf_settings.decode(kernels(2))
+    assert (len(known), known[:2]) == (3, (None, None))
 
 
 def test_netlink_names_a_vf_that_is_not_there(sent):
     sent.answers = vf_settings.encode(0, FULL)
     with pytest.raises(exceptions.KernelError, match='sriov_numvfs'):
-        Netlink().vf(2, 1)
+        Netlink().set_vf(2, 1, model.VfSettings(vlan=5))
+
+
+def test_netlink_reads_all_vfs_of_a_pf_in_one_request(sent):
+    sent.answers = vf_settings.encode(0, model.VfSettings(mac=FULL.mac)) + (
+        vf_settings.encode(1, FULL)
+    )
+    links = Netlink()
+    pf = links.pf(2)
+    assert (pf.link.index, pf.link.pci) == (2, '0000:02:00.0')
+    assert (len(pf.vfs), pf.vfs[1]) == (2, FULL)
+    assert links.requests == {'pf': 1}
+    (request,) = sent
+    assert attribute(29, struct.pack('=I', 0x9)) in request
 
 
 def test_netlink_sets_one_vf_in_one_request(sent):
@@ -187,5 +200,5 @@ def test_what_goes_together_is_completed_with_what_is_there(
     sent.answers = vf_settings.encode(1, FULL)
     links = Netlink()
     links.set_vf(2, 1, part)
-    assert links.requests == {'vf': 1, 'set_vf': 1}
+    assert links.requests == {'pf': 1, 'set_vf': 1}
     assert sent[-1].endswith(attribute(22, vf_settings.encode(1, complete)))

@@ -58,7 +58,7 @@ def test_a_hook_is_called_before_each_change(node):
     links.set(index, up=True)
     links.add_address(index, '192.0.2.7/24', '')
     links.add_route(index, model.Route('198.51.100.0/24'), '')
-    links.announce(index, '192.0.2.7/24', '')
+    links.announce(index, ['192.0.2.7/24'], '')
     links.set_vf(pf, 0, model.VfSettings(trust=True))
     node.host.pci.bind(VF, 'vfio-pci', 5)
     assert seen[0] == ('set', before)

@@ -56,11 +56,19 @@ def rebind(node):
 
 def test_all_in_one_request(node, links, index):
     settings = {'mac': MAC, 'mtu': 9000, 'alias': 'ens6v0', 'up': True}
+    traits = links.get(index).traits
     links.set(index, to=POD, name='net1', **settings)
-    link = model.Link(index, 'net1', pci=VF, carrier=True, **settings)
+    link = model.Link(
+        index,
+        'net1',
+        pci=VF,
+        carrier=True,
+        traits=traits,
+        **settings,
+    )
     assert links.find(VF, POD) == links.get(index, POD) == link
     assert links.find(VF, '') is None
-    assert links.requests == {'set': 1, 'find': 2, 'get': 1}
+    assert links.requests == {'set': 1, 'find': 2, 'get': 2}
 
 
 def test_what_precedes_a_refusal_stays_done(node, links, index):
@@ -220,7 +228,7 @@ def test_announcements(node, links, index):
     number = refusal(links.announce, index, '192.0.2.7/24', '')
     assert number == errno.ENETDOWN
     links.set(index, mac=MAC, up=True)
-    links.announce(index, '192.0.2.7/24', '')
+    links.announce(index, ['192.0.2.7/24'], '')
     assert node.announced == [(MAC, '192.0.2.7/24')]
 
 
@@ -234,7 +242,7 @@ def test_settings_are_what_was_set(links, pf):
         trust=True,
     )
     links.set_vf(pf, 1, settings)
-    assert links.vf(pf, 1) == model.VfSettings(
+    assert links.pf(pf).vfs[1] == model.VfSettings(
         mac=MAC,
         vlan=5,
         vlan_qos=3,
@@ -249,7 +257,7 @@ def test_settings_are_what_was_set(links, pf):
 
 def test_they_are_applied_in_the_kernels_order_up_to_a_refusal(links, pf):
     """do_setvfinfo: MAC, VLAN, rates, spoofchk, link state, trust."""
-    before = links.vf(pf, 0)
+    before = links.pf(pf).vfs[0]
     settings = model.VfSettings(
         mac=MAC,
         vlan=5,
@@ -259,7 +267,7 @@ def test_they_are_applied_in_the_kernels_order_up_to_a_refusal(links, pf):
         trust=True,
     )
     assert refusal(links.set_vf, pf, 0, settings) == errno.EOPNOTSUPP
-    assert links.vf(pf, 0) == dataclasses.replace(
+    assert links.pf(pf).vfs[0] == dataclasses.replace(
         before, mac=MAC, vlan=5, spoofchk=False
     )
 
@@ -289,8 +297,10 @@ def test_what_this_pf_is_told_to_refuse(node, links, pf):
 
 
 def test_what_is_no_vf(links, pf, index):
-    assert refusal(links.vf, pf, 2) == errno.EINVAL
-    assert refusal(links.vf, index, 0) == errno.EINVAL
+    wanted = model.VfSettings(trust=True)
+    assert refusal(links.set_vf, pf, 2, wanted) == errno.EINVAL
+    assert refusal(links.set_vf, index, 0, wanted) == errno.EINVAL
+    assert (len(links.pf(pf).vfs), links.pf(index).vfs) == (2, ())
 
 
 def test_what_a_nic_does_not_report_is_none(tmp_path):
@@ -299,7 +309,7 @@ def test_what_a_nic_does_not_report_is_none(tmp_path):
         unreported=('trust', 'spoofchk'),
     )
     node = SimulatedNode(tmp_path, [Pf(PF, 'ens6', nic=nic)])
-    settings = node.host.links.vf(node.host.pci.device(PF).ifindex, 0)
+    settings = node.host.links.pf(node.host.pci.device(PF).ifindex).vfs[0]
     assert (settings.trust, settings.spoofchk) == (None, None)
     assert settings.link_state == 'auto'
 
@@ -322,19 +332,19 @@ def test_refused_it_falls_back_to_the_one_it_started_with(links, pf, index):
     links.set(index, mac='fa:16:3e:00:00:08')
     links.set_vf(pf, 0, model.VfSettings(mac=MAC))
     links.set(index, mac=first)
-    assert (links.get(index).mac, links.vf(pf, 0).mac) == (first, MAC)
+    assert (links.get(index).mac, links.pf(pf).vfs[0].mac) == (first, MAC)
 
 
 def test_a_pf_knows_the_macs_it_was_told(node, links, pf, index):
     """An 82576: not the random one that igbvf takes when it is bound."""
-    assert links.vf(pf, 0).mac == NO_MAC
+    assert links.pf(pf).vfs[0].mac == NO_MAC
     own = links.get(index).mac
     links.set(index, up=True)
-    assert links.vf(pf, 0).mac == NO_MAC
+    assert links.pf(pf).vfs[0].mac == NO_MAC
     links.set(index, up=False)
-    assert links.vf(pf, 0).mac == own
+    assert links.pf(pf).vfs[0].mac == own
     rebind(node)
-    assert links.vf(pf, 0).mac == NO_MAC
+    assert links.pf(pf).vfs[0].mac == NO_MAC
 
 
 @pytest.mark.parametrize('trust', [False, True])
@@ -345,20 +355,20 @@ def test_a_vf_that_is_closed_takes_the_mac_its_pf_has_set(
     links.set_vf(pf, 0, model.VfSettings(mac=MAC, trust=trust))
     node.delete_netns(POD)
     mac = 'fa:16:3e:00:00:08' if trust else MAC
-    assert links.get(index).mac == links.vf(pf, 0).mac == mac
+    assert links.get(index).mac == links.pf(pf).vfs[0].mac == mac
 
 
 def test_the_vfs_own_mac_first_needs_no_rebinding(links, pf, index):
     links.set(index, mac=MAC)
-    assert links.vf(pf, 0).mac == MAC
+    assert links.pf(pf).vfs[0].mac == MAC
     links.set_vf(pf, 0, model.VfSettings(mac=MAC))
-    assert links.get(index).mac == links.vf(pf, 0).mac == MAC
+    assert links.get(index).mac == links.pf(pf).vfs[0].mac == MAC
 
 
 def test_a_trusted_vf_may_change_it(links, pf, index):
     links.set_vf(pf, 0, model.VfSettings(mac=MAC, trust=True))
     links.set(index, mac='fa:16:3e:00:00:08')
-    assert links.vf(pf, 0).mac == 'fa:16:3e:00:00:08'
+    assert links.pf(pf).vfs[0].mac == 'fa:16:3e:00:00:08'
 
 
 def test_no_mac_unpins_it(node, links, pf, index):
@@ -367,7 +377,7 @@ def test_no_mac_unpins_it(node, links, pf, index):
     links.set_vf(pf, 0, model.VfSettings(mac=NO_MAC))
     assert not node.state()[VF].pinned
     links.set(index, mac='fa:16:3e:00:00:08')
-    assert links.vf(pf, 0).mac == 'fa:16:3e:00:00:08'
+    assert links.pf(pf).vfs[0].mac == 'fa:16:3e:00:00:08'
 
 
 @pytest.mark.parametrize('bound', [True, False])
@@ -428,7 +438,8 @@ def test_somebody_elses_interface_is_no_pci_functions(node, links):
     links.set(99, name='dummy1', mac=MAC)
     links.set(99, to=POD)
     links.set(99, POD, to='')
-    assert links.get(99) == model.Link(99, 'dummy1', MAC, 1500)
+    link = links.get(99)
+    assert (link.name, link.mac, link.pci) == ('dummy1', MAC, '')
 
 
 def test_a_pf_changes_its_own_mac_as_it_likes(node, links, pf):

@@ -147,7 +147,7 @@ def test_a_noiommu_group_is_named_like_its_device_node(tmp_path, conf):
 
 
 def test_vf_settings_that_cannot_be_read_are_said(node, conf):
-    node.fail('vf', errno.EPERM)
+    node.fail('pf', errno.EPERM)
     found = take(node, conf)
     assert [vf.settings for vf in found.pfs[0].vfs] == [None] * 3
     (sentence,) = found.unread
