@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kuryr_sriov.config.catalogue import list_opts
+from kuryr_sriov.config import catalogue
+from kuryr_sriov_daemon import options as daemon_options
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCE = REPOSITORY / 'doc' / 'source'
@@ -54,6 +55,7 @@ def options():
     """Section and name of every option."""
     return {
         (section, option.dest)
+        for list_opts in (catalogue.list_opts, daemon_options.list_opts)
         for section, options in list_opts()
         for option in options
     }

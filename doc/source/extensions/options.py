@@ -10,7 +10,8 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from oslo_config import cfg
 
-from kuryr_sriov.config.catalogue import list_opts
+from kuryr_sriov.config import catalogue
+from kuryr_sriov_daemon import options as daemon_options
 
 FIRST = 'sriov'
 
@@ -21,7 +22,8 @@ class Options(Directive):
     def run(self) -> list[nodes.Node]:
         """Our own section first, the others by name."""
         sections = sorted(
-            list_opts(), key=lambda section: (section[0] != FIRST, section)
+            [*catalogue.list_opts(), *daemon_options.list_opts()],
+            key=lambda section: (section[0] != FIRST, section),
         )
         return [_section(group, options) for group, options in sections]
 

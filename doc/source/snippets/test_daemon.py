@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A host's test: a pod gets its VF, and gives it back."""
 
-from kuryr_sriov import Node, Pod, Sandbox, Vif
-from kuryr_sriov.config import loading
-from kuryr_sriov.testing.simulation.kubelet import Kubelet
-from kuryr_sriov.testing.simulation.simulated_node import Pf, SimulatedNode
+from kuryr_sriov import Node, Pod, Sandbox, Vif, load_config
+from kuryr_sriov.testing.simulation import Kubelet, Pf, SimulatedNode
 
 PF = '0000:02:00.0'
 RESOURCE = 'intel.com/physnet22'
@@ -37,7 +35,7 @@ def test_a_pod_gets_its_vf_and_gives_it_back(tmp_path):
     with Kubelet(tmp_path) as kubelet:
         kubelet.plug(RESOURCE, simulated.vfs(PF))
         kubelet.allocate(pod.namespace, pod.name, pod.uid, {RESOURCE: 1})
-        conf = loading.load_config(files=[str(file)])
+        conf = load_config(files=[str(file)])
         with Node(conf, host=simulated.host) as node:
             (attached,) = node.attach(Sandbox('c1', netns, pod), [vif])
             vf = simulated.state()[attached.location.pci_slot]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from acme import AcmeDriver
 
-from kuryr_sriov.testing.contracts import binding_contract
+from kuryr_sriov.testing.contracts import SimulatedBindingContract
 
 
-class TestAcme(binding_contract.SimulatedBindingContract):
+class TestAcme(SimulatedBindingContract):
     driver_class = AcmeDriver

@@ -9,15 +9,13 @@ from acme_crane.ports import PortFiles
 from acme_crane.subnets import ListedSubnetsDriver
 
 from kuryr_sriov import InvalidAnnotation, PermanentError, ProviderRefused
-from kuryr_sriov.testing.contracts.binding_contract import (
+from kuryr_sriov.testing.contracts import (
+    NodeStepContract,
+    PodSubnetsDriverContract,
     SimulatedBindingContract,
 )
-from kuryr_sriov.testing.contracts.hook_contract import NodeStepContract
-from kuryr_sriov.testing.contracts.subnets_contract import (
-    PodSubnetsDriverContract,
-    network_request,
-)
-from kuryr_sriov.testing.simulation.simulated_node import Nic, Pf
+from kuryr_sriov.testing.contracts.subnets_contract import network_request
+from kuryr_sriov.testing.simulation import Nic, Pf
 
 CRANE = Nic('1d0f', 'c0de', 'c0df', vf_driver='crane_vf')
 
