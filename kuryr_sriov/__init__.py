@@ -42,10 +42,13 @@ if TYPE_CHECKING:
         KuryrSriovError,
         LedgerBusy,
         LedgerError,
+        NetworkMissing,
         NotAllocated,
+        OrphansRefused,
         Owed,
         PermanentError,
         PluginError,
+        ProviderDenied,
         ProviderExhausted,
         ProviderRefused,
         ProviderUnavailable,
@@ -76,7 +79,12 @@ if TYPE_CHECKING:
         Vif,
     )
     from kuryr_sriov.node import Node
-    from kuryr_sriov.npwg.requests import entries_of, pod_of, wants_networks
+    from kuryr_sriov.npwg.requests import (
+        entries_of,
+        pod_of,
+        wants_networks,
+        wants_vifs,
+    )
     from kuryr_sriov.npwg.status import (
         NETWORK_STATUS,
         device_info,
@@ -108,12 +116,14 @@ __all__ = [
     'LedgerError',
     'Link',
     'Location',
+    'NetworkMissing',
     'NetworkRequest',
     'Node',
     'NotAllocated',
     'NotRestored',
     'ObjectCache',
     'Observer',
+    'OrphansRefused',
     'Owed',
     'OwnedVif',
     'PciDevice',
@@ -122,6 +132,7 @@ __all__ = [
     'PluginError',
     'Pod',
     'PortObject',
+    'ProviderDenied',
     'ProviderExhausted',
     'ProviderRefused',
     'ProviderUnavailable',
@@ -147,6 +158,7 @@ __all__ = [
     'read_lease',
     'register_options',
     'wants_networks',
+    'wants_vifs',
     'write_lease',
 ]
 
@@ -175,6 +187,7 @@ _HOMES = {
     'read_lease': 'clients.kubernetes.records',
     'register_options': 'config.loading',
     'wants_networks': 'npwg.requests',
+    'wants_vifs': 'npwg.requests',
     'write_lease': 'clients.kubernetes.records',
 }
 """The modules of all but the values and errors, which need nothing else."""

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from kuryr_sriov import model, plugins
+from kuryr_sriov.clients.turns import KeyedLocks
 from kuryr_sriov.config import loading
 from kuryr_sriov.drivers import base
-from kuryr_sriov.handlers import request
+from kuryr_sriov.handlers import orphans, request, request_memory
 from kuryr_sriov.handlers.events import (
+    Event,
     Observer,
     ignore_event,
     logged,
@@ -23,9 +25,14 @@ from kuryr_sriov.npwg import requests
 class Controller:
     """Obtains VIFs for pods. Thread-safe; any number of pods at a time.
 
+    Of several processes for one cluster, one may lead at a time.
+
     :param conf: from ``load_config``.
     :param get_nad: returns a NetworkAttachmentDefinition object.
-    :param publish: hands a pod's VIFs to its node.
+    :param publish: hands a pod's VIFs to its node; nothing if it is to have
+        none any more.
+    :param cluster_uid: uid of the namespace ``kube-system``: it tells this
+        cluster's ports from those of others that share the provider.
     :param observe: is told each step as it begins and ends.
     :raises ConfigurationError: listing every mistake in kuryr.conf.
     """
@@ -36,6 +43,7 @@ class Controller:
         get_nad: request.GetNad,
         publish: request.Publish,
         *,
+        cluster_uid: str = '',
         observe: Observer = ignore_event,
     ) -> None:
         loading.validate_config(conf, plugins.installed())
@@ -48,53 +56,122 @@ class Controller:
             base.PodSubnetsDriver,
         )
         self.vifs: base.PodVIFDriver = vif_driver(
-            loading.read_section(conf, vif_driver)
+            loading.read_section(conf, vif_driver), cluster_uid
         )
         subnets = subnet_driver(
             loading.read_section(conf, subnet_driver),
             self.vifs.describe_subnet,
         )
         self._observe = logged(observe)
+        self._memory = request_memory.RequestMemory()
+        self._pods = KeyedLocks()
+        self._orphans = orphans.OrphanCollector(
+            self.vifs, conf.sriov.orphan_grace, conf.sriov.orphan_limit
+        )
+        isolation = request.Isolation(
+            conf.sriov.namespace_isolation, conf.sriov.global_namespaces
+        )
+        resources = loading.resource_mappings(conf)
         self._pipeline = Pipeline(
             'request',
             (
-                request.Networks(get_nad),
-                request.Subnets(
-                    subnets, loading.resource_mappings(conf).resource
-                ),
-                request.Resources(),
-                request.Vifs(self.vifs),
-                request.Published(publish),
+                request.ReadNetworks(get_nad, isolation, resources.prefix),
+                request.FindSubnets(subnets, resources.resource),
+                request.CheckRequests(),
+                request.RequestVifs(self.vifs, self._memory.is_released),
+                request.PublishVifs(publish),
             ),
             self._observe,
         )
 
+    def gain_leadership(self) -> None:
+        """Trust nothing that was known: another process may have led.
+
+        Call it when this process begins to lead, before anything else. It
+        makes no request.
+        """
+        self._memory.clear()
+        self.vifs.forget_all()
+
     def request(self, body: Mapping[str, Any]) -> tuple[model.Vif, ...]:
         """Obtain and publish the VIFs of a scheduled pod.
 
-        Idempotent: safe to repeat for every event of the pod.
+        Idempotent: safe to repeat for every event of the pod. If nothing
+        has changed that it depends on, nothing is called at all.
 
         :param body: the pod, as the Kubernetes API has it.
         :return: its VIFs, in the order of the annotation; none where no
-            network of the pod is ours.
+            network of the pod is ours, where the pod cannot have any
+            (``wants_vifs``), and after it was released.
         :raises InvalidAnnotation: the annotation, or a NAD it names.
         :raises NotAllocated: it asks its node for too few VFs.
         """
-        value = request.Request(body, requests.pod_of(body))
-        with telling(self._observe, value.event):
-            return tuple(self._pipeline.run(value).vifs)
+        pod = requests.pod_of(body)
+        with self._pods.hold(pod.uid):
+            last = self._memory.find(pod.uid)
+            had = last is not None and bool(last.vifs)
+            if (
+                self._memory.is_released(pod.uid)
+                or not requests.can_have_vifs(body)
+                or not (had or requests.wants_networks(body))
+            ):
+                return ()
+            digest = request_memory.digest_of(body)
+            if last is not None and last.digest == digest:
+                return last.vifs
+            value = request.Request(body, pod, had=had)
+            with telling(self._observe, value.event):
+                vifs = tuple(self._pipeline.run(value).vifs)
+            if not self._memory.is_released(pod.uid):
+                answered = request_memory.Answered(digest, vifs)
+                self._memory.remember(pod.uid, answered)
+            return vifs
 
-    def activate(self, vif: model.Vif, location: model.Location) -> model.Vif:
-        """Tell the provider where a VIF's VF is, as the node reported."""
-        return self.vifs.activate_vif(vif, location)
+    def forget(self, pod_uid: str) -> None:
+        """Let the next request of a pod do everything again.
 
-    def release(self, body: Mapping[str, Any]) -> None:
-        """Give back all VIFs of a deleted pod. Idempotent."""
-        self.vifs.release_vifs(requests.pod_of(body))
+        For a host that has lost what was published.
+        """
+        self._memory.forget(pod_uid)
 
-    def collect_orphans(self, alive: Collection[str]) -> tuple[str, ...]:
+    def activate(
+        self, pod: model.Pod, vif: model.Vif, location: model.Location
+    ) -> model.Vif:
+        """Tell the provider where a VIF's VF is, as the node reported.
+
+        :param pod: whose VIF it is said to be; that is verified.
+        :raises ProviderRefused: what is reported does not fit the VIF.
+        """
+        event = Event(
+            'activate',
+            'started',
+            'activate',
+            pod=pod,
+            ifname=vif.ifname,
+            pci=location.pci_slot,
+            vif_id=vif.id,
+        )
+        with telling(self._observe, event):
+            active = self.vifs.activate_vif(pod, vif, location)
+        self._memory.update_vif(pod.uid, active)
+        return active
+
+    def release(self, pod: model.Pod) -> None:
+        """Give back all VIFs of a pod that has ended or is gone. Idempotent.
+
+        A request of that pod that is under way ends first, and none follows.
+        """
+        self._memory.note_release(pod.uid)
+        event = Event('release', 'started', 'release', pod=pod)
+        with self._pods.hold(pod.uid), telling(self._observe, event):
+            self._memory.forget(pod.uid)
+            self.vifs.release_vifs(pod)
+
+    def collect_orphans(self, is_there: orphans.IsThere) -> tuple[str, ...]:
         """Give back VIFs of pods that are gone; return their ids.
 
-        :param alive: uids of all pods of the cluster.
+        :param is_there: asks the API server whether it has the pod of that
+            namespace, name and uid.
+        :raises OrphansRefused: so many seem to be gone that it is in doubt.
         """
-        return self.vifs.collect_orphans(alive)
+        return self._orphans.collect(is_there)

@@ -9,6 +9,9 @@
     │   ├── KubeletUnavailable    no answer from the kubelet
     │   ├── ProviderUnavailable   no answer from the network provider
     │   ├── ProviderExhausted     no address, MAC or quota is free now
+    │   ├── ProviderDenied        our credentials or roles do not suffice yet
+    │   ├── NetworkMissing        a NAD that a pod names is not there yet
+    │   ├── OrphansRefused        too many VIFs without a pod to be true
     │   ├── LedgerBusy            another process holds the ledger
     │   ├── ResourceConflict      another client changed the object first
     │   └── ResourceExpired       the API server's past is gone: list again
@@ -67,6 +70,27 @@ class ProviderExhausted(TransientError):
 
     That may be the predecessor of the same name, on its way out.
     """
+
+
+class ProviderDenied(TransientError):
+    """Our credentials or roles do not suffice; it works once they do."""
+
+    def __init__(self, message: str, retry_after: float = 30.0) -> None:
+        super().__init__(message, retry_after)
+
+
+class NetworkMissing(TransientError):
+    """A pod names a NetworkAttachmentDefinition that is not there yet."""
+
+    def __init__(self, message: str, retry_after: float = 30.0) -> None:
+        super().__init__(message, retry_after)
+
+
+class OrphansRefused(TransientError):
+    """So many pods seem to be gone that the list of them is in doubt."""
+
+    def __init__(self, message: str, retry_after: float = 600.0) -> None:
+        super().__init__(message, retry_after)
 
 
 class LedgerBusy(TransientError):

@@ -153,10 +153,21 @@ class Vif:
 
 @dataclass(frozen=True, slots=True)
 class OwnedVif:
-    """A VIF as the provider keeps it, with the pod it was made for."""
+    """A VIF as the provider keeps it, with the pod it was made for.
 
-    pod_uid: str
+    :param pod: its uid is sure; namespace and name are empty where the
+        provider has lost them, so that nobody can ask for the pod.
+    :param age: seconds since it was made, by the provider's clock.
+    :param placed: whether the provider knows its VF.
+    :param in_use: whether the provider sees that VF in use now; False where
+        it cannot see that.
+    """
+
+    pod: Pod
     vif: Vif
+    age: float = 0.0
+    placed: bool = False
+    in_use: bool = False
 
 
 @dataclass(frozen=True, slots=True)

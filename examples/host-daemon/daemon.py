@@ -106,7 +106,7 @@ class Pods:
             metadata = body['metadata']
             if kind == 'BOOKMARK':
                 if ALL_LISTED in (metadata.get('annotations') or {}):
-                    self._controller.collect_orphans(set(self._bodies))
+                    self._controller.collect_orphans(self._is_there)
                 continue
             uid = metadata['uid']
             ended = body.get('status', {}).get('phase') in ENDED
@@ -116,6 +116,10 @@ class Pods:
             else:
                 self._bodies[uid] = body
             self._look_at(uid)
+
+    def _is_there(self, pod: Pod) -> bool:
+        # A real one asks the API server: events may have been missed.
+        return pod.uid in self._bodies
 
     def _look_at(self, uid: str) -> None:
         self._queues[hash(uid) % WORKERS].put(uid)
@@ -137,9 +141,9 @@ class Pods:
 
     def _handle(self, uid: str) -> None:
         if uid in self._gone:
-            body = self._gone[uid]
-            self._controller.release(body)
-            self._promises.drop(pod_of(body))
+            pod = pod_of(self._gone[uid])
+            self._controller.release(pod)
+            self._promises.drop(pod)
             del self._gone[uid]
             return
         body = self._bodies.get(uid, {})
@@ -187,7 +191,7 @@ class Cni(http.server.ThreadingHTTPServer):
         sandbox = Sandbox(cni['CNI_CONTAINERID'], cni['CNI_NETNS'], pod)
         attached = self._node.attach(sandbox, vifs)
         for each in attached:
-            self._controller.activate(each.vif, each.location)
+            self._controller.activate(pod, each.vif, each.location)
         return network_status(attached)
 
     def check(self, cni: Mapping[str, str]) -> None:

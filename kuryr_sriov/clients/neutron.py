@@ -23,6 +23,7 @@ from openstack import connection
 from openstack import exceptions as sdk_exceptions
 
 from kuryr_sriov import exceptions
+from kuryr_sriov.clients.turns import SharedCalls
 
 Resource = dict[str, Any]
 """One port, subnet, network or policy, as Neutron's API describes it."""
@@ -70,6 +71,22 @@ class NeutronRefused(exceptions.ProviderRefused):
         return self.__class__, (self.args[0], self.type, self.status)
 
 
+class NeutronDenied(exceptions.ProviderDenied):
+    """Neutron or Keystone do not let us, until somebody gives us the right.
+
+    :param type: Neutron's name for the error, such as ``PolicyNotAuthorized``.
+    :param status: of the HTTP answer.
+    """
+
+    def __init__(self, message: str, type: str = '', status: int = 0) -> None:
+        super().__init__(message)
+        self.type = type
+        self.status = status
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return self.__class__, (self.args[0], self.type, self.status)
+
+
 def options() -> list[Any]:
     """oslo.config options of ``[neutron]``: keystoneauth's, as ever."""
     found = [
@@ -95,6 +112,7 @@ class NeutronClient:
     :raises ProviderUnavailable: no answer, or one that says "not now"; the
         request may have been carried out all the same.
     :raises ProviderExhausted: addresses or quota are used up.
+    :raises NeutronDenied: our credentials or roles do not suffice.
     :raises NeutronRefused: any other refusal.
     :raises ConfigurationError: ``[neutron]`` cannot be used as it is.
     :param conf: the section ``[neutron]``.
@@ -103,30 +121,39 @@ class NeutronClient:
     def __init__(self, conf: Any) -> None:
         self._conf = conf
         self._lock = threading.Lock()
+        self._connecting: SharedCalls[Any] = SharedCalls()
         self._adapter: Any = None
 
     def create_ports(self, ports: Sequence[Resource]) -> list[Resource]:
         """Make all of the ports, or none, in one request."""
         answer = self._call('POST', '/ports', json={'ports': list(ports)})
-        return cast(list[Resource], answer.json()['ports'])
+        return _read_list(answer, 'ports')
 
     def update_port(self, port: str, changes: Resource) -> Resource:
         """The port as it is after the change."""
         answer = self._call('PUT', f'/ports/{port}', json={'port': changes})
-        return cast(Resource, answer.json()['port'])
+        return _read_object(answer, 'port')
 
-    def delete_port(self, port: str) -> None:
-        """Delete the port; one that is gone already is no error."""
+    def delete_port(self, port: str, revision: int | None = None) -> None:
+        """Delete the port; one that is gone already is no error.
+
+        :param revision: delete it only as it was then.
+        :raises ProviderUnavailable: it has changed since.
+        """
+        more: dict[str, Any] = {}
+        if revision is not None:
+            # Neutron's extension revision-if-match, in every release since
+            # Pike; a Neutron without it ignores the header
+            more['headers'] = {'If-Match': f'revision_number={revision}'}
         try:
-            self._call('DELETE', f'/ports/{port}')
+            self._call('DELETE', f'/ports/{port}', **more)
         except NeutronRefused as error:
             if error.status != 404:
                 raise
 
     def get(self, collection: str, name: str, id: str) -> Resource:
         """One resource: ``get('subnets', 'subnet', id)``."""
-        answer = self._call('GET', f'/{collection}/{id}')
-        return cast(Resource, answer.json()[name])
+        return _read_object(self._call('GET', f'/{collection}/{id}'), name)
 
     def find(self, collection: str, name_or_id: str) -> list[Resource]:
         """All that have that name, or that id."""
@@ -134,7 +161,7 @@ class NeutronClient:
             answer = self._call(
                 'GET', f'/{collection}', params={key: name_or_id}
             )
-            found = cast(list[Resource], answer.json()[collection])
+            found = _read_list(answer, collection)
             if found:
                 return found
         return []
@@ -162,11 +189,10 @@ class NeutronClient:
         url = '/ports'
         while True:
             answer = self._call('GET', url, params=params)
-            page = answer.json()
-            ports += page['ports']
+            ports += _read_list(answer, 'ports')
             following = [
                 link['href']
-                for link in page.get('ports_links', ())
+                for link in answer.json().get('ports_links', ())
                 if link['rel'] == 'next'
             ]
             if not following:
@@ -178,16 +204,6 @@ class NeutronClient:
         """Replace the tags of the port."""
         body = {'tags': list(tags)}
         self._call('PUT', f'/ports/{port}/tags', json=body)
-
-    def has_extension(self, alias: str) -> bool:
-        """Whether this Neutron has the API extension."""
-        try:
-            self._call('GET', f'/extensions/{alias}')
-        except NeutronRefused as error:
-            if error.status == 404:
-                return False
-            raise
-        return True
 
     def roles(self) -> frozenset[str]:
         """Names of the roles that the credentials have."""
@@ -208,18 +224,27 @@ class NeutronClient:
         if method == 'POST':
             # who repeats a POST that got lost makes a second port
             more.update(connect_retries=0, status_code_retries=0)
-        with _mapped():
-            answer = adapter.request(url, method, raise_exc=False, **more)
-        if answer.status_code >= 400:
-            raise _refusal(answer)
+        try:
+            with _mapped():
+                answer = adapter.request(url, method, raise_exc=False, **more)
+            if answer.status_code >= 400:
+                raise _refusal(answer)
+        except NeutronDenied as error:
+            if error.status == 401:
+                # clouds.yaml may have another password by now
+                self.close()
+            raise
         return answer
 
     def _connected(self) -> Any:
+        return self._adapter or self._connecting.share('', self._connect)
+
+    def _connect(self) -> Any:
+        with _mapped():
+            adapter = _connect(self._conf)
         with self._lock:
-            if self._adapter is None:
-                with _mapped():
-                    self._adapter = _connect(self._conf)
-            return self._adapter
+            self._adapter = adapter
+        return adapter
 
 
 class _mapped:
@@ -230,7 +255,7 @@ class _mapped:
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if isinstance(error, ks_exceptions.Unauthorized):
-            raise NeutronRefused(
+            raise NeutronDenied(
                 'Keystone refuses the credentials of [neutron]: check user, '
                 'password, project and domains',
                 'Unauthorized',
@@ -322,9 +347,43 @@ def _refusal(answer: Any) -> exceptions.KuryrSriovError:
         return exceptions.ProviderUnavailable(message, _retry_after(answer))
     if status == 412:
         return exceptions.ProviderUnavailable(message)
-    if status == 403:
-        message += f'; {_ROLES}'
+    if status in (401, 403):
+        return NeutronDenied(f'{message}; {_ROLES}', kind, status)
     return NeutronRefused(message, kind, status)
+
+
+def _read_object(answer: Any, name: str) -> Resource:
+    """The JSON object of that name in an answer that says "well done"."""
+    try:
+        found = answer.json()[name]
+        if not isinstance(found, dict):
+            raise TypeError(f'{name} is no object')
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable(answer, error) from error
+    return found
+
+
+def _read_list(answer: Any, name: str) -> list[Resource]:
+    """The list of JSON objects of that name."""
+    try:
+        found = answer.json()[name]
+        if not all(isinstance(each, dict) for each in found):
+            raise TypeError(f'{name} is no list of objects')
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable(answer, error) from error
+    return cast(list[Resource], found)
+
+
+def _unreadable(
+    answer: Any, error: Exception
+) -> exceptions.ProviderUnavailable:
+    # a proxy's page, or an answer that was cut off; what was asked for may
+    # have been done
+    return exceptions.ProviderUnavailable(
+        f'the answer of Neutron (HTTP {answer.status_code}, '
+        f'{len(answer.content)} bytes) cannot be read: '
+        f'{type(error).__name__}: {error}; see what is between us and Neutron'
+    )
 
 
 def _retry_after(answer: Any) -> float:

@@ -66,6 +66,14 @@ OPTIONS = (
         'vif_driver is neutron.',
     ),
     _pairs(
+        'network_physnets',
+        'The physnet of each network, where the network provider does not '
+        'tell it: Neutron tells only who may read provider attributes, which '
+        'the roles "member" and "service" may not. '
+        'NETWORK_ID:physnet22,NETWORK_ID:physnet22. A subnet of '
+        'default_physnet_subnets needs no entry here.',
+    ),
+    _pairs(
         'physnet_resource_mappings',
         "The device plugin's resource for each physnet, without its "
         'prefix: physnet22:RESOURCE,physnet23:RESOURCE. If empty, each '
@@ -100,6 +108,37 @@ OPTIONS = (
         default='neutron',
         help='What provides ports and addresses: an entry point in '
         'kuryr_sriov.vif_drivers.',
+    ),
+    cfg.BoolOpt(
+        'namespace_isolation',
+        default=True,
+        help='Whether pods are held to NetworkAttachmentDefinitions of their '
+        'own namespace, and of global_namespaces. As namespaceIsolation of '
+        'Multus, but on: ports are made with more rights than whoever makes '
+        'a pod has.',
+    ),
+    cfg.ListOpt(
+        'global_namespaces',
+        default=['default'],
+        help='Namespaces whose NetworkAttachmentDefinitions are for all '
+        'pods. As globalNamespaces of Multus.',
+    ),
+    cfg.FloatOpt(
+        'orphan_grace',
+        default=600,
+        min=0,
+        help='Age in seconds below which a VIF whose pod is gone is left '
+        'alone when orphans are collected.',
+    ),
+    cfg.FloatOpt(
+        'orphan_limit',
+        default=25,
+        min=0,
+        max=100,
+        help='Per cent of the pods with VIFs that may be gone when orphans '
+        'are collected; if there are more (and more than ten), nothing is '
+        'given back, since it is more likely that the wrong API server was '
+        'asked.',
     ),
     cfg.ListOpt(
         'node_steps',

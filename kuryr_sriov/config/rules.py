@@ -40,6 +40,7 @@ def problems(sriov: Mapping[str, Any], plugins: Plugins) -> Iterator[str]:
     yield from _choices(sriov, plugins)
     yield from _scalars(sriov)
     yield from _subnets(sriov)
+    yield from _networks(sriov)
     yield from _resources(sriov)
     yield from _drivers(sriov, plugins)
     if all(option in sriov for option in _MAPPINGS):
@@ -128,6 +129,27 @@ def _subnets(sriov: Mapping[str, Any]) -> Iterator[str]:
                 option,
                 f'{subnet!r} (physnet {physnet!r}) is not a UUID',
                 'set the id that "openstack subnet show" prints',
+            )
+
+
+def _networks(sriov: Mapping[str, Any]) -> Iterator[str]:
+    option = 'network_physnets'
+    networks = sriov.get(option, {})
+    if sriov.get('vif_driver') == 'neutron':
+        for network in networks:
+            if not _UUID.fullmatch(network):
+                yield _sentence(
+                    option,
+                    f'{network!r} is not a UUID',
+                    'set the id that "openstack network show" prints',
+                )
+    resources = sriov.get('physnet_resource_mappings', {})
+    for physnet in dict.fromkeys(networks.values()):
+        if resources and physnet not in resources:
+            yield _sentence(
+                'physnet_resource_mappings',
+                f'physnet {physnet!r} of {option} has no resource',
+                f"add '{physnet}:RESOURCE'",
             )
 
 

@@ -9,7 +9,7 @@ Drivers are entry points in ``kuryr_sriov.subnet_drivers`` and
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 if TYPE_CHECKING:
@@ -55,14 +55,18 @@ class PodVIFDriver(abc.ABC):
     :cvar group: section of kuryr.conf that is passed in as ``conf``.
     :cvar options: oslo.config options of that section, if the driver
         brings its own.
+    :param cluster: identity of this Kubernetes cluster (the uid of its
+        namespace ``kube-system``), for providers that several share; empty
+        where the host does not tell.
     """
 
     contract: ClassVar[int] = CONTRACT
     group: ClassVar[str] = 'sriov'
     options: ClassVar[Sequence[Any]] = ()
 
-    def __init__(self, conf: Any) -> None:
+    def __init__(self, conf: Any, cluster: str = '') -> None:
         self.conf = conf
+        self.cluster = cluster
 
     @classmethod
     def preflight(cls, conf: Any) -> Sequence[str]:
@@ -74,6 +78,13 @@ class PodVIFDriver(abc.ABC):
 
     def close(self) -> None:  # noqa: B027 (a driver may have nothing to close)
         """Close what is open; the next call opens it again; optional."""
+
+    def forget_all(self) -> None:  # noqa: B027 (one that remembers nothing)
+        """Forget what is remembered: another process may have acted since.
+
+        Called when this process begins to lead. The requests that its
+        predecessor sent last may still arrive at the provider. Optional.
+        """
 
     @abc.abstractmethod
     def describe_subnet(self, subnet_id: str) -> model.Subnet:
@@ -93,18 +104,29 @@ class PodVIFDriver(abc.ABC):
         ``subnets`` and ``resource``; ``ips`` and ``mac`` are honoured or
         refused.
 
+        The requests are all that the pod has. A VIF beyond them, or one
+        that was made for another request, goes if it was never activated. If
+        it was, the pod may be running on it: then it stays, and the request
+        is refused. So no pod gets more VIFs than it has devices.
+
         :raises ProviderExhausted: no address or quota is left, or another
             pod has the address or MAC asked for.
-        :raises ProviderRefused: the provider will not do it.
+        :raises ProviderRefused: the provider will not do it, or the pod has
+            to be made again first.
         """
 
     @abc.abstractmethod
     def activate_vif(
-        self, vif: model.Vif, location: model.Location
+        self, pod: model.Pod, vif: model.Vif, location: model.Location
     ) -> model.Vif:
         """Tell the provider where the VF is; return the VIF as it is then.
 
-        Idempotent.
+        Idempotent. What is asked for comes from a node: verify that the VIF
+        is one of this cluster's, the pod's, on the pod's node, and on the
+        physnet that the node says the VF is on.
+
+        :raises ProviderRefused: it is not, or it is gone.
+        :raises DeviceBusy: another VIF is on that VF.
         """
 
     @abc.abstractmethod
@@ -113,12 +135,11 @@ class PodVIFDriver(abc.ABC):
 
     @abc.abstractmethod
     def list_vifs(self) -> Iterable[model.OwnedVif]:
-        """All VIFs this driver has made and not released."""
+        """All VIFs that were made for this cluster and are not released."""
 
     @abc.abstractmethod
-    def collect_orphans(self, alive: Collection[str]) -> tuple[str, ...]:
-        """Release VIFs whose pod uid is not in ``alive``; return their ids.
+    def release_vif(self, owned: model.OwnedVif) -> None:
+        """Give back one VIF that was listed. Idempotent.
 
-        Never another cluster's, and none younger than the driver's grace
-        period.
+        :raises TransientError: it has been placed since it was listed.
         """

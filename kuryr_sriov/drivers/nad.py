@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+from collections.abc import Mapping
 from typing import Any
 
 from kuryr_sriov import exceptions, model
@@ -82,7 +83,7 @@ class NadSubnetsDriver(base.PodSubnetsDriver):
     ) -> model.Subnet:
         """The subnet with its physnet, which fits the request's resource."""
         if not subnet.physnet:
-            physnet = self._configured_physnet(request, subnet.id)
+            physnet = self._configured_physnet(request, subnet)
             subnet = dataclasses.replace(subnet, physnet=physnet)
         resource = self._resources.resource(subnet.physnet)
         if request.resource not in ('', resource):
@@ -96,21 +97,25 @@ class NadSubnetsDriver(base.PodSubnetsDriver):
         return subnet
 
     def _configured_physnet(
-        self, request: model.NetworkRequest, subnet_id: str
+        self, request: model.NetworkRequest, subnet: model.Subnet
     ) -> str:
-        """Neutron tells it only to those who may read provider attributes."""
+        """Neutron tells it only to those who may read provider attributes.
+
+        The NAD's resource does not say it: to check a NAD against itself
+        would let its author choose the wire.
+        """
+        physnets: Mapping[str, str] = self.conf.network_physnets
+        if subnet.network in physnets:
+            return physnets[subnet.network]
         for physnet, default in self.conf.default_physnet_subnets.items():
-            if default == subnet_id:
+            if default == subnet.id:
                 return str(physnet)
-        if request.resource:
-            return self._resources.physnet(request.resource)
         raise _invalid(
             request,
-            f'is on subnet {subnet_id}, whose physnet is not known: its '
+            f'is on subnet {subnet.id}, whose physnet is not known: its '
             'network has none, or this user may not read it',
-            'use a subnet of a provider network, and name its resource with '
-            'k8s.v1.cni.cncf.io/resourceName or the subnet in [sriov] '
-            'default_physnet_subnets',
+            'use a subnet of a provider network, and add '
+            f'{subnet.network}:PHYSNET to [sriov] network_physnets',
         )
 
 

@@ -44,7 +44,7 @@ class Event:
     :param phase: ``undoing`` where a later step has failed.
     :param operation: the call that it is part of: ``attach``, ``detach``,
         ``announce``, ``check``, ``reconcile``, ``collect-garbage``; of the
-        controller: ``request``.
+        controller: ``request``, ``activate``, ``release``.
     :param pod: None where only the ledger's records tell the pods.
     :param container_id: of the pod's sandbox; empty in the controller.
     :param ifname: the interface's name in the pod.

@@ -90,6 +90,8 @@ class Selection:
     :param ifname: the one asked for, or ``net<N>`` for the N-th entry.
     :param gateways: ``default-route``; None where the entry has none.
     :param extras: keys that ask for what only some networks can do.
+    :param unknown: keys of no specification: an error for our networks, and
+        none of our business for those of others.
     """
 
     namespace: str
@@ -99,6 +101,7 @@ class Selection:
     mac: str = ''
     gateways: tuple[str, ...] | None = None
     extras: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 def parse_networks(value: str, namespace: str) -> tuple[Selection, ...]:
@@ -123,11 +126,12 @@ def read_json(text: str, invalid: Invalid) -> Any:
     """JSON without repeated keys, of which all but one would be lost."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        for key in keys:
-            if keys.count(key) > 1:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
                 raise invalid(f'{_show(key)} is there twice', 'keep one')
-        return dict(pairs)
+            found[key] = value
+        return found
 
     try:
         return json.loads(text, object_pairs_hook=once)
@@ -199,6 +203,7 @@ def _selection(
         mac=given.get('mac', '').lower().replace('-', ':'),
         gateways=gateways if 'default-route' in given else None,
         extras=tuple(key for key in _EXTRAS if given.get(key)),
+        unknown=tuple(key for key in keys if _is_unknown(key)),
     )
 
 
@@ -206,18 +211,29 @@ def _given(invalid: Invalid, keys: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of the specification, each of its type and form."""
     given = {}
     for key, value in keys.items():
-        if key not in _TYPES:
-            # another implementation's keys are none of our business
-            if not _CUSTOM_KEY.fullmatch(key):
-                raise invalid(
-                    f'there is no key {_show(key)}',
-                    f'use {", ".join(_TYPES)}, or a reverse-DNS key',
-                )
-        elif key != 'cni-args' or value is not None:
-            # null is how the NPWG's Go client writes "no cni-args"
+        # null is how the NPWG's Go client writes "no cni-args"
+        if key in _TYPES and (key, value) != ('cni-args', None):
             _check(invalid, key, value)
             given[key] = value
     return given
+
+
+def _is_unknown(key: str) -> bool:
+    # the specification leaves reverse-DNS keys to other implementations
+    return key not in _TYPES and not _CUSTOM_KEY.fullmatch(key)
+
+
+def refuse_unknown(selection: Selection) -> None:
+    """Refuse keys of no specification: a typo is not half-honoured.
+
+    :raises InvalidAnnotation: naming the network, a key, and the known ones.
+    """
+    for key in selection.unknown[:1]:
+        raise InvalidAnnotation(
+            f'annotation {NETWORKS}, network {selection.namespace}/'
+            f'{selection.name}: there is no key {_show(key)}; use '
+            f'{", ".join(_TYPES)}, or a reverse-DNS key.'
+        )
 
 
 def _check(invalid: Invalid, key: str, value: object) -> None:

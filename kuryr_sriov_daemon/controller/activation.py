@@ -67,7 +67,7 @@ class Activation:
         }
         for vif_id in placed.keys() - activated.keys():
             try:
-                if not self._activate(vifs[vif_id], placed[vif_id]):
+                if not self._activate(port, vifs[vif_id], placed[vif_id]):
                     silent.add(vif_id)
                 activated[vif_id] = placed[vif_id].location.pci_slot
             except KuryrSriovError as error:
@@ -94,9 +94,11 @@ class Activation:
         if failure is not None:
             raise failure
 
-    def _activate(self, vif: Vif, place: ReportedAttachment) -> bool:
+    def _activate(
+        self, port: PortObject, vif: Vif, place: ReportedAttachment
+    ) -> bool:
         """Whether the provider says that its traffic flows."""
-        return self._library.activate(vif, place.location).active
+        return self._library.activate(port.pod, vif, place.location).active
 
     def _is_confirmed(self, port: PortObject, vif_id: str) -> bool:
         active = port.conditions.get(ACTIVE)

@@ -206,7 +206,7 @@ class ControllerDaemon:
         while not self._over.is_set() and self._leadership.is_leader():
             try:
                 gone = self._library.collect_orphans(
-                    self._kubernetes.list_pod_uids()
+                    self._kubernetes.is_pod_there
                 )
                 self._metrics.orphans.inc(len(gone))
                 if gone:

@@ -209,7 +209,7 @@ class Reconciler:
                 self._view.ports.put(deleted)
             port = deleted
         if FINALIZER in port.finalizers:
-            self._library.release(_body_of(pod))
+            self._library.release(pod)
             LOG.info('gave back the VIFs of pod %s', pod)
             self._kubernetes.remove_finalizer(port)
         self._view.ports.drop(pod.uid)
@@ -221,9 +221,3 @@ def _nads_of(body: Mapping[str, Any]) -> frozenset[Hashable]:
     except KuryrSriovError:
         return frozenset()
     return frozenset((entry.namespace, entry.name) for entry in entries)
-
-
-def _body_of(pod: Pod) -> dict[str, Any]:
-    """What ``Controller.release`` needs of a pod that may be gone."""
-    metadata = {'namespace': pod.namespace, 'name': pod.name, 'uid': pod.uid}
-    return {'metadata': metadata, 'spec': {'nodeName': pod.node}}

@@ -27,7 +27,7 @@ class Changed(Stated):
 
 
 def pod_of(owned):
-    return model.Pod('', '', owned.pod_uid)
+    return owned.pod
 
 
 @caught_by('test_the_library_would_load_it')
@@ -101,13 +101,13 @@ class ForgetsOnRestart(Stated):
 class LooksBeforeItActs(Stated):
     """Two threads see that there is nothing, and both make something."""
 
-    def __init__(self, conf):
-        super().__init__(conf)
+    def __init__(self, conf, cluster=''):
+        super().__init__(conf, cluster)
         self.all_have_looked = threading.Barrier(4)
         self.one_acts = threading.Lock()
 
     def request_vifs(self, pod, requests):
-        found = [o.vif for o in self.list_vifs() if o.pod_uid == pod.uid]
+        found = [o.vif for o in self.list_vifs() if o.pod.uid == pod.uid]
         if found:
             return tuple(found)
         self.all_have_looked.wait(timeout=60)
@@ -119,7 +119,7 @@ class LooksBeforeItActs(Stated):
 @caught_by('test_what_a_crash_cut_short_is_completed')
 class KeepsWhatItHasFound(Stated):
     def request_vifs(self, pod, requests):
-        found = [o.vif for o in self.list_vifs() if o.pod_uid == pod.uid]
+        found = [o.vif for o in self.list_vifs() if o.pod.uid == pod.uid]
         return tuple(found) or super().request_vifs(pod, requests)
 
 
@@ -127,8 +127,8 @@ class KeepsWhatItHasFound(Stated):
 class CountsByItself(Changed):
     """Each process has its own idea of the next free address."""
 
-    def __init__(self, conf):
-        super().__init__(conf)
+    def __init__(self, conf, cluster=''):
+        super().__init__(conf, cluster)
         self.numbers = itertools.count(10)
 
     def change(self, vif):
@@ -194,16 +194,16 @@ class LeavesHalfARequest(Stated):
 
 @caught_by('test_activation_changes_nothing_else')
 class ForgetsTheVlanWhenActive(Stated):
-    def activate_vif(self, vif, location):
-        return replace(super().activate_vif(vif, location), vlan=0)
+    def activate_vif(self, pod, vif, location):
+        return replace(super().activate_vif(pod, vif, location), vlan=0)
 
 
 @caught_by('test_activation_changes_nothing_else')
 class ActivatesOnce(Stated):
-    def activate_vif(self, vif, location):
+    def activate_vif(self, pod, vif, location):
         if any(o.vif.active for o in self.list_vifs() if o.vif.id == vif.id):
             raise exceptions.ProviderRefused(f'{vif.id} is active already')
-        return super().activate_vif(vif, location)
+        return super().activate_vif(pod, vif, location)
 
 
 @caught_by('test_an_active_vif_is_still_the_pods')
@@ -216,7 +216,7 @@ class LooksForInactiveOnesOnly(Stated):
 
 @caught_by('test_a_released_vif_is_not_activated')
 class ActivatesWhatIsGone(Stated):
-    def activate_vif(self, vif, location):
+    def activate_vif(self, pod, vif, location):
         return replace(vif, active=True)
 
 
@@ -237,7 +237,7 @@ class KeepsWhatIsActive(Stated):
 @caught_by('test_release_may_be_repeated_and_be_of_nothing')
 class ReleasesOnce(Stated):
     def release_vifs(self, pod):
-        if all(owned.pod_uid != pod.uid for owned in self.list_vifs()):
+        if all(owned.pod.uid != pod.uid for owned in self.list_vifs()):
             raise exceptions.ProviderRefused(f'pod {pod} has no VIF')
         super().release_vifs(pod)
 
@@ -248,32 +248,136 @@ class ListsItsOwnMemory(Stated):
         return ()
 
 
-@caught_by('test_orphans_are_collected_and_nothing_else')
-class CollectsTheLiving(Stated):
-    def collect_orphans(self, alive):
-        return super().collect_orphans(())
+@caught_by('test_one_vif_is_given_back_and_nothing_else')
+class GivesBackThePodsOthersToo(Stated):
+    def release_vif(self, owned):
+        super().release_vifs(owned.pod)
 
 
-@caught_by('test_orphans_are_collected_and_nothing_else')
-class CollectsNothing(Stated):
-    def collect_orphans(self, alive):
-        return ()
+@caught_by('test_one_vif_is_given_back_and_nothing_else')
+class GivesBackNothing(Stated):
+    def release_vif(self, owned):
+        pass
 
 
-@caught_by('test_another_clusters_vifs_are_no_orphans')
+@caught_by('test_a_vif_that_was_placed_since_it_was_listed_is_not_given_back')
+class BelievesAnOldList(Stated):
+    def release_vif(self, owned):
+        super().release_vif(replace(owned, placed=True))
+
+
+@caught_by('test_it_tells_of_which_pod_a_vif_is_how_old_and_whether_placed')
+class TellsTheUidOnly(Stated):
+    def list_vifs(self):
+        return [
+            replace(owned, pod=model.Pod('', '', owned.pod.uid))
+            for owned in super().list_vifs()
+        ]
+
+
+@caught_by('test_it_tells_of_which_pod_a_vif_is_how_old_and_whether_placed')
+class TakesAllForPlaced(Stated):
+    def list_vifs(self):
+        return [replace(owned, placed=True) for owned in super().list_vifs()]
+
+
+@caught_by('test_it_tells_of_which_pod_a_vif_is_how_old_and_whether_placed')
+class TellsATimeForAnAge(Stated):
+    def list_vifs(self):
+        return [replace(owned, age=1.7e9) for owned in super().list_vifs()]
+
+
+class Believing(Stated):
+    """Activates what a node reports, as far as ``verify`` lets it."""
+
+    def activate_vif(self, pod, vif, location):
+        for owned in self.list_vifs():
+            if owned.vif.id == vif.id:
+                return super().activate_vif(
+                    *self.verify(owned, pod, vif, location)
+                )
+        return super().activate_vif(pod, vif, location)
+
+
+@caught_by('test_another_pods_vif_is_not_activated')
+class BelievesWhosePodItIs(Believing):
+    def verify(self, owned, pod, vif, location):
+        return replace(owned.pod, node=pod.node), vif, location
+
+
+@caught_by('test_a_vif_is_not_activated_on_another_node')
+class BelievesWhereThePodIs(Believing):
+    def verify(self, owned, pod, vif, location):
+        return replace(pod, node=''), vif, location
+
+
+@caught_by('test_a_vif_is_not_activated_on_another_wire')
+class BelievesWhichWireItIs(Believing):
+    def verify(self, owned, pod, vif, location):
+        physnet = owned.vif.physnet
+        return pod, vif, replace(location, physical_network=physnet)
+
+
+@caught_by('test_what_is_no_longer_asked_for_and_not_in_use_goes')
+class KeepsWhatWasAskedForOnce(Stated):
+    def request_vifs(self, pod, requests):
+        vifs = []
+        for request in requests:
+            uid = f'{pod.uid}/{request.ifname}'
+            vifs += super().request_vifs(replace(pod, uid=uid), [request])
+        return tuple(vifs)
+
+    def list_vifs(self):
+        for owned in super().list_vifs():
+            uid = owned.pod.uid.partition('/')[0]
+            yield replace(owned, pod=replace(owned.pod, uid=uid))
+
+
+@caught_by('test_what_is_in_use_stays_and_bars_more')
+class TakesWhatIsInUse(Stated):
+    def request_vifs(self, pod, requests):
+        wanted = {request.ifname for request in requests}
+        for owned in self.list_vifs():
+            ours = owned.pod.uid == pod.uid
+            if ours and owned.vif.ifname not in wanted:
+                self.release_vif(owned)
+        return super().request_vifs(pod, requests)
+
+
+@caught_by('test_who_leads_again_knows_what_was_done_meanwhile')
+class RemembersForEver(Stated):
+    def __init__(self, conf, cluster=''):
+        super().__init__(conf, cluster)
+        self.answers = {}
+
+    def request_vifs(self, pod, requests):
+        key = pod.uid, tuple(requests)
+        if key not in self.answers:
+            self.answers[key] = super().request_vifs(pod, requests)
+        return self.answers[key]
+
+    def release_vifs(self, pod):
+        super().release_vifs(pod)
+        for key in [key for key in self.answers if key[0] == pod.uid]:
+            del self.answers[key]
+
+
+@caught_by('test_another_clusters_vif_is_not_activated')
+class ServesAllClustersAlike(Stated):
+    """Both clusters share a provider, which does not tell them apart."""
+
+    def __init__(self, conf, cluster=''):
+        conf.database = f'{conf.subnets_file}.sqlite'
+        super().__init__(conf, cluster)
+
+
+@caught_by('test_another_clusters_vifs_are_not_listed')
 class TakesTheCloudForItsOwn(Stated):
     """Both clusters share a provider, which does not tell them apart."""
 
-    def __init__(self, conf):
+    def __init__(self, conf, cluster=''):
         conf.database = f'{conf.subnets_file}.sqlite'
-        super().__init__(conf)
-
-
-@caught_by('test_a_young_vif_is_no_orphan')
-class HasNoPatience(Stated):
-    def collect_orphans(self, alive):
-        self.conf.orphan_grace_period = 0.0
-        return super().collect_orphans(alive)
+        super().__init__(conf, cluster)
 
 
 globals().update(mutants.suites(globals(), Suite))

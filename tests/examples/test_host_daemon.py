@@ -36,7 +36,7 @@ class Cluster:
         (folder / 'kubelet').mkdir()
         self.kubelet = Kubelet(folder / 'kubelet')
         more = folder / 'more.conf'
-        more.write_text('[sriov_local]\norphan_grace_period = 0\n')
+        more.write_text('[sriov]\norphan_grace = 0\n')
         self.conf = self.files.conf(folder, more)
 
     def start(self, example, **arguments):

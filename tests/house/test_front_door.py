@@ -22,7 +22,7 @@ KUBERNETES = {
 HOST_NEEDS = {
     *('Controller', 'Node', 'load_config', 'register_options'),
     *('Event', 'Observer', 'NotRestored', 'Reconciled'),
-    *('pod_of', 'entries_of', 'wants_networks'),
+    *('pod_of', 'entries_of', 'wants_networks', 'wants_vifs'),
     *('NETWORK_STATUS', 'device_info', 'network_status'),
 }
 

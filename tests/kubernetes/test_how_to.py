@@ -67,7 +67,7 @@ def test_from_pod_to_vfs_and_back(
         attached = library.attach(sandbox, vifs)
         node.patch_network_status(pod, network_status(attached))
         for each in attached:
-            assert daemon.activate(each.vif, each.location).active
+            assert daemon.activate(pod, each.vif, each.location).active
         library.check(sandbox.container_id)
 
         shown = cluster.call('GET', f'{PLACES["Pod"]}/{pod.name}')
@@ -75,7 +75,7 @@ def test_from_pod_to_vfs_and_back(
         assert [each['interface'] for each in status] == ['net1', 'net2']
         assert [each['mac'] for each in status] == [vif.mac for vif in vifs]
         library.detach(sandbox.container_id)
-        daemon.release(body)
+        daemon.release(pod)
         assert simulated.state() == before
         assert list(daemon.vifs.list_vifs()) == []
 

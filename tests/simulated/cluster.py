@@ -21,8 +21,8 @@ KURYR_CONF = """
 [sriov_local]
 subnets_file = {folder}/subnets.yaml
 database = {folder}/local.sqlite
-orphan_grace_period = 0
 [sriov]
+orphan_grace = 0
 vif_driver = local
 default_physnet_subnets = physnet22:{first},physnet23:{second}
 physnet_resource_mappings = physnet22:physnet22,physnet23:physnet23

@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 
 from kuryr_sriov import exceptions
 from kuryr_sriov.handlers.restore import Reconciled
+from kuryr_sriov.npwg.requests import pod_of
 
 SETTINGS = settings(max_examples=40, stateful_step_count=40)
 
@@ -201,7 +202,7 @@ class Machine(cluster.Cluster):
             self.delete_sandbox(sandbox, trouble)
         self.go(pod, netns_leaks=lost and not netns_first)
         if seen:
-            self.controller.release(pod.body)
+            self.controller.release(pod_of(pod.body))
             self.orphans.remove(pod.uid)
 
     def go(self, pod, netns_leaks):
@@ -250,7 +251,8 @@ class Machine(cluster.Cluster):
     @precondition(lambda self: self.orphans)
     @rule()
     def collect_orphans(self):
-        self.controller.collect_orphans({pod.uid for pod in self.pods})
+        alive = {pod.uid for pod in self.pods}
+        self.controller.collect_orphans(lambda pod: pod.uid in alive)
         self.orphans.clear()
 
     @precondition(lambda self: self.attached)
@@ -305,7 +307,7 @@ class Machine(cluster.Cluster):
             if pod.sandbox:
                 self.node.detach(pod.sandbox.container_id)
             self.end(pod)
-            self.controller.release(pod.body)
+            self.controller.release(pod_of(pod.body))
             self.pods.remove(pod)
         self.collect_orphans()
         self.node.collect_garbage(())
@@ -320,7 +322,7 @@ class Machine(cluster.Cluster):
         self.pods.append(pod)
         self.controller.request(pod.body)
         assert len({vif.addresses for vif in pod.vifs}) == len(networks)
-        self.controller.release(pod.body)
+        self.controller.release(pod_of(pod.body))
         self.pods.remove(pod)
 
     # What must hold at any time.
@@ -347,9 +349,9 @@ class Machine(cluster.Cluster):
     def each_address_has_one_pod(self):
         owned = list(self.controller.vifs.list_vifs())
         uids = {pod.uid for pod in self.pods}
-        assert uids <= {vif.pod_uid for vif in owned} <= uids | self.orphans
+        assert uids <= {vif.pod.uid for vif in owned} <= uids | self.orphans
         for pod in self.pods:
-            ours = {each.vif.id for each in owned if each.pod_uid == pod.uid}
+            ours = {each.vif.id for each in owned if each.pod.uid == pod.uid}
             assert ours == {vif.id for vif in pod.vifs}
         addresses = [a for each in owned for a in each.vif.addresses]
         assert len(set(addresses)) == len(addresses) == len(owned)

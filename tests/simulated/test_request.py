@@ -2,12 +2,16 @@
 """From a pod to published VIFs, and back."""
 
 import copy
+import json
+import threading
+from concurrent import futures
 
 import pytest
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.cmd.demo import howto_files
 from kuryr_sriov.controller import Controller
+from kuryr_sriov.npwg.requests import pod_of
 from kuryr_sriov.testing.fixtures.interruption import tell_beginnings
 
 
@@ -21,6 +25,7 @@ class World:
 
     def __init__(self, files, path):
         self.files = files
+        self.get_nad = files.get_nad
         self.published = {}
         self.steps = []
         self.conf = files.conf(path)
@@ -29,7 +34,7 @@ class World:
     def start(self):
         return Controller(
             self.conf,
-            self.files.get_nad,
+            self.get_nad,
             self.published.__setitem__,
             observe=tell_beginnings(self.steps.append),
         )
@@ -138,8 +143,8 @@ def test_vifs_that_cannot_be_published_wait_for_the_next_request(world):
 
 def test_a_released_pod_leaves_nothing(world):
     world.controller.request(world.pod())
-    world.controller.release(world.pod())
-    world.controller.release(world.pod())
+    world.controller.release(pod_of(world.pod()))
+    world.controller.release(pod_of(world.pod()))
     assert world.vifs() == []
 
 
@@ -149,20 +154,248 @@ def test_the_provider_is_told_where_the_vf_is(world):
     location = model.Location(
         'node1', '0000:02:10.0', '8086:10ca', vif.physnet
     )
-    assert world.controller.activate(vif, location).active
+    assert world.controller.activate(pod_of(world.pod()), vif, location).active
 
 
 def test_orphans_are_those_whose_pod_is_gone(world):
-    world.conf.set_override('orphan_grace_period', 0, group='sriov_local')
+    world.conf.set_override('orphan_grace', 0, group='sriov')
     world.controller = world.start()
-    world.controller.request(world.pod('uid-1'))
+    gone = world.controller.request(world.pod('uid-1'))
     world.controller.request(world.pod('uid-2'))
-    gone = world.controller.collect_orphans({'uid-2'})
-    assert len(gone) == 2
-    assert {owned.pod_uid for owned in world.vifs()} == {'uid-2'}
+    asked = []
+
+    def is_there(pod):
+        asked.append((pod.namespace, pod.name, pod.uid))
+        return pod.uid == 'uid-2'
+
+    collected = world.controller.collect_orphans(is_there)
+    assert sorted(collected) == sorted(vif.id for vif in gone)
+    assert {owned.pod.uid for owned in world.vifs()} == {'uid-2'}
+    name = world.files.pod['metadata']['name']
+    assert sorted(asked) == [
+        ('default', name, 'uid-1'),
+        ('default', name, 'uid-2'),
+    ]
 
 
 def test_a_wrong_configuration_is_refused_at_once(world):
     world.conf.set_override('vif_driver', 'absent', group='sriov')
     with pytest.raises(exceptions.ConfigurationError, match='vif_driver'):
         world.start()
+
+
+def counting(world):
+    """The names of the NADs that are asked for from now on."""
+    asked = []
+    get_nad = world.files.get_nad
+
+    def ask(namespace, name):
+        asked.append(name)
+        return get_nad(namespace, name)
+
+    world.get_nad = ask
+    return asked
+
+
+@pytest.mark.parametrize(
+    'networks', [['sriov-net1'] * 20000, [f'net-{n}' for n in range(20000)]]
+)
+def test_a_huge_annotation_costs_a_few_reads(world, networks):
+    asked = counting(world)
+    nad = world.files.nads['default', 'sriov-net1']
+    world.files.nads.update({('default', name): nad for name in networks})
+    with pytest.raises(exceptions.NotAllocated):
+        world.start().request(world.pod(annotation=','.join(networks)))
+    assert len(asked) <= 12
+    assert world.vifs() == []
+
+
+def test_a_network_of_others_is_read_once_however_often_it_is_named(world):
+    asked = counting(world)
+    world.files.nads['default', 'macvlan'] = {
+        'metadata': {'name': 'macvlan', 'namespace': 'default'}
+    }
+    pod = world.pod(annotation=','.join(['macvlan'] * 1000))
+    assert world.start().request(pod) == ()
+    assert asked == ['macvlan']
+
+
+def test_an_unchanged_pod_costs_nothing(world):
+    asked = counting(world)
+    controller = world.start()
+    pod = world.pod()
+    first = controller.request(pod)
+    reads, published = list(asked), dict(world.published)
+    world.published.clear()
+    world.steps.clear()
+    for count in range(10):
+        pod['metadata']['resourceVersion'] = str(count)
+        pod['status'] = {'phase': 'Running', 'podIP': f'10.0.0.{count}'}
+        assert controller.request(pod) == first
+    assert (asked, world.published, world.steps) == (reads, {}, [])
+    controller.forget('uid-1')
+    assert controller.request(pod) == first
+    assert world.published == published
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'annotation': 'sriov-net2@data0,sriov-net1'},
+        {'requests': {'intel.com/physnet22': 2, 'intel.com/physnet23': 1}},
+    ],
+)
+def test_a_changed_pod_is_looked_at(world, change):
+    world.controller.request(world.pod())
+    world.steps.clear()
+    world.controller.request(world.pod(**change))
+    assert world.steps
+
+
+def test_a_pod_of_others_that_has_not_changed_is_not_read_again(world):
+    asked = counting(world)
+    world.files.nads['default', 'macvlan'] = {
+        'metadata': {'name': 'macvlan', 'namespace': 'default'}
+    }
+    controller = world.start()
+    for _ in range(3):
+        assert controller.request(world.pod(annotation='macvlan')) == ()
+    assert asked == ['macvlan']
+
+
+def test_edits_of_an_annotation_do_not_add_up(world):
+    for count in range(20):
+        networks = f'sriov-net1@a{count},sriov-net2@b{count}'
+        vifs = world.controller.request(world.pod(annotation=networks))
+        kept = {owned.vif.id for owned in world.vifs()}
+        assert kept == {vif.id for vif in vifs}
+
+
+def test_networks_that_a_pod_no_longer_names_are_taken_from_its_node(world):
+    world.controller.request(world.pod())
+    assert world.controller.request(world.pod(annotation='')) == ()
+    assert list(world.published.values()) == [()]
+    assert world.vifs() == []
+
+
+@pytest.mark.parametrize(
+    ('spec', 'status'),
+    [
+        ({'hostNetwork': True}, {}),
+        ({'nodeName': ''}, {}),
+        ({}, {'phase': 'Succeeded'}),
+        ({}, {'phase': 'Failed'}),
+    ],
+)
+def test_a_pod_that_must_have_no_vifs_gets_none(world, spec, status):
+    asked = counting(world)
+    pod = world.pod()
+    pod['spec'] |= spec
+    pod['status'] = status
+    assert world.start().request(pod) == ()
+    assert (asked, world.published, world.vifs()) == ([], {}, [])
+
+
+def test_a_pod_that_is_being_deleted_gets_no_vifs(world):
+    pod = world.pod()
+    pod['metadata']['deletionTimestamp'] = '2026-01-01T00:00:00Z'
+    assert world.controller.request(pod) == ()
+    assert world.vifs() == []
+
+
+def test_a_pod_that_is_released_while_its_networks_are_read(world):
+    reading, go = threading.Event(), threading.Event()
+
+    def get_nad(namespace, name):
+        reading.set()
+        assert go.wait(30)
+        return world.files.get_nad(namespace, name)
+
+    world.get_nad = get_nad
+    controller = world.start()
+    pod = world.pod()
+    with futures.ThreadPoolExecutor(2) as threads:
+        requested = threads.submit(controller.request, pod)
+        assert reading.wait(30)
+        released = threads.submit(controller.release, pod_of(pod))
+        while not controller._memory.is_released('uid-1'):
+            assert not released.done()
+        go.set()
+        assert requested.result(30) == ()
+        released.result(30)
+    assert world.vifs() == []
+    assert world.published == {}
+
+
+def test_an_event_that_is_seen_after_the_release_makes_nothing(world):
+    world.controller.request(world.pod())
+    world.controller.release(pod_of(world.pod()))
+    assert world.controller.request(world.pod()) == ()
+    assert world.vifs() == []
+
+
+def test_a_pod_takes_no_network_of_another_namespace(world):
+    nad = world.files.nads['default', 'sriov-net1']
+    world.files.nads['secret', 'sriov-net1'] = nad
+    pod = world.pod(annotation='secret/sriov-net1')
+    pod['metadata']['namespace'] = 'mine'
+    with pytest.raises(exceptions.InvalidAnnotation) as caught:
+        world.controller.request(pod)
+    message = str(caught.value)
+    assert 'secret/sriov-net1, which is for pods of namespace secret' in (
+        message
+    )
+    assert 'add secret to [sriov] global_namespaces' in message
+    assert world.vifs() == []
+
+    world.conf.set_override('global_namespaces', ['secret'], group='sriov')
+    assert len(world.start().request(pod)) == 1
+
+
+def test_a_pod_takes_a_network_of_its_own_or_a_global_namespace(world):
+    nads = world.files.nads
+    nads['mine', 'sriov-net1'] = nads['default', 'sriov-net1']
+    pod = world.pod(annotation='sriov-net1,default/sriov-net2')
+    pod['metadata']['namespace'] = 'mine'
+    assert len(world.controller.request(pod)) == 2
+
+
+def test_isolation_of_namespaces_can_be_switched_off(world):
+    nads = world.files.nads
+    nads['secret', 'sriov-net1'] = nads['default', 'sriov-net1']
+    pod = world.pod(annotation='secret/sriov-net1')
+    pod['metadata']['namespace'] = 'mine'
+    world.conf.set_override('namespace_isolation', False, group='sriov')
+    assert len(world.start().request(pod)) == 1
+
+
+def test_a_network_of_others_may_be_of_any_namespace(world):
+    """Multus isolates it, or not: that is not for us to say."""
+    world.files.nads['secret', 'macvlan'] = {
+        'metadata': {'name': 'macvlan', 'namespace': 'secret'}
+    }
+    assert world.controller.request(world.pod('1', 'secret/macvlan')) == ()
+
+
+def test_a_default_route_out_of_reach_is_refused_for_every_driver(world):
+    networks = json.dumps(
+        [{'name': 'sriov-net1', 'default-route': ['192.168.3.1']}]
+    )
+    with pytest.raises(exceptions.InvalidAnnotation, match='router of the'):
+        world.controller.request(world.pod(annotation=networks))
+    assert world.vifs() == []
+
+
+def test_the_controller_that_leads_again_looks_again(world):
+    other = world.start()
+    world.controller.gain_leadership()
+    vifs = world.controller.request(world.pod())
+    other.gain_leadership()
+    assert other.request(world.pod()) == vifs
+    other.release(pod_of(world.pod()))
+    assert world.vifs() == []
+    world.published.clear()
+    world.controller.gain_leadership()
+    again = world.controller.request(world.pod('uid-1'))
+    assert {owned.vif.id for owned in world.vifs()} == {v.id for v in again}
+    assert world.published

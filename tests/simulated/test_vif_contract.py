@@ -23,20 +23,15 @@ class TestLocal(PodVIFDriverContract):
     def make_conf(self, tmp_path):
         file = tmp_path / 'subnets.yaml'
         file.write_text(SUBNETS)
-        return lambda database='ours', grace=300.0: types.SimpleNamespace(
+        return lambda database='ours': types.SimpleNamespace(
             subnets_file=str(file),
             database=str(tmp_path / database),
             database_timeout=10.0,
-            orphan_grace_period=grace,
         )
 
     @pytest.fixture
     def conf(self, make_conf):
         return make_conf()
-
-    @pytest.fixture
-    def impatient(self, make_conf):
-        return self.driver_class(make_conf(grace=0.0))
 
     @pytest.fixture
     def neighbour(self, make_conf):

@@ -6,12 +6,14 @@ they hold for any.
 """
 
 import copy
+import json
 
 import pytest
 
 from kuryr_sriov import exceptions
 from kuryr_sriov.cmd.demo import howto_files
 from kuryr_sriov.controller import Controller
+from kuryr_sriov.npwg.requests import pod_of
 
 NETWORKS = 'k8s.v1.cni.cncf.io/networks'
 
@@ -36,6 +38,7 @@ def controller(files, asked, tmp_path):
         return files.get_nad('default', name)
 
     conf = files.conf(tmp_path)
+    conf.set_override('global_namespaces', ['other'], group='sriov')
     return Controller(conf, get_nad, lambda pod, vifs: None)
 
 
@@ -50,7 +53,9 @@ def test_the_provider_is_told_where_the_vif_is(world, controller, body):
     node = world.start()
     sandbox = world.sandbox(1, world.vf(0, 0), world.vf(1, 0))
     for attached in node.attach(sandbox, vifs):
-        active = controller.activate(attached.vif, attached.location)
+        active = controller.activate(
+            pod_of(body), attached.vif, attached.location
+        )
         assert active.id == attached.vif.id
         assert active.active
     assert {owned.vif.active for owned in controller.vifs.list_vifs()} == {
@@ -63,9 +68,9 @@ def test_what_the_provider_does_not_know_is_refused(world, controller, body):
     vifs = controller.request(body)
     sandbox = world.sandbox(1, world.vf(0, 0), world.vf(1, 0))
     attached, _ = world.start().attach(sandbox, vifs)
-    controller.release(body)
+    controller.release(pod_of(body))
     with pytest.raises(exceptions.ProviderRefused, match='released'):
-        controller.activate(attached.vif, attached.location)
+        controller.activate(pod_of(body), attached.vif, attached.location)
 
 
 def test_a_vif_is_active_when_the_provider_says_so(world, controller, body):
@@ -74,7 +79,7 @@ def test_a_vif_is_active_when_the_provider_says_so(world, controller, body):
     sandbox = world.sandbox(1, world.vf(0, 0), world.vf(1, 0))
     attached, _ = world.start().attach(sandbox, vifs)
     assert not attached.vif.active
-    controller.activate(attached.vif, attached.location)
+    controller.activate(pod_of(body), attached.vif, attached.location)
     assert [vif.active for vif in controller.request(body)] == [True, False]
 
 
@@ -97,7 +102,7 @@ def test_the_pods_spec_is_only_read(controller, body):
     before = copy.deepcopy(body)
     controller.request(body)
     controller.request(body)
-    controller.release(body)
+    controller.release(pod_of(body))
     assert body == before
 
 
@@ -115,7 +120,14 @@ def test_each_network_has_its_own_namespace_and_ifname(
     ]
 
 
-def test_an_error_in_the_second_leaks_no_first_port(controller, body):
+def test_an_error_in_the_second_leaks_no_first_port(files, controller, body):
+    annotations = files.nads['default', 'sriov-net2']['metadata'][
+        'annotations'
+    ]
+    config = json.loads(annotations['openstack.org/kuryr-config'])
+    annotations['openstack.org/kuryr-config'] = json.dumps(
+        config | {'allow': ['ips']}
+    )
     body['metadata']['annotations'][NETWORKS] = (
         '[{"name": "sriov-net1"}, {"name": "sriov-net2", "ips": ["10.9.9.9"]}]'
     )

@@ -166,7 +166,6 @@ def local_conf(tmp_path):
         subnets_file=str(file),
         database=str(tmp_path / 'local.sqlite'),
         database_timeout=5.0,
-        orphan_grace_period=300.0,
     )
 
 
@@ -274,7 +273,8 @@ def test_a_local_database_of_schema_1(local_conf):
         )
     connection.close()
     driver = local.LocalVIFDriver(local_conf)
-    assert driver.list_vifs() == [model.OwnedVif(POD.uid, VIF)]
+    (owned,) = driver.list_vifs()
+    assert (owned.pod.uid, owned.vif, owned.placed) == (POD.uid, VIF, True)
     assert driver.request_vifs(POD, [REQUEST]) == (VIF,)
 
 

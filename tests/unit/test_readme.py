@@ -55,7 +55,7 @@ def test_the_lines_do_what_they_say(tmp_path, files, monkeypatch):
     names = {
         'get_nad': files.get_nad,
         'publish': published.__setitem__,
-        'pod': files.pod,
+        'body': files.pod,
         'location': model.Location(
             'node1', '0000:02:10.0', '8086:10ca', 'physnet22'
         ),

@@ -138,9 +138,9 @@ def play_howto(
         controller = Controller(conf, files.get_nad, published.__setitem__)
         before = simulated.state()
 
-        stack.callback(controller.release, files.pod)  # whatever happens
-        controller.request(files.pod)
-        ((pod, vifs),) = published.items()
+        pod = requests.pod_of(files.pod)
+        stack.callback(controller.release, pod)  # whatever happens
+        vifs = controller.request(files.pod)
         kubelet.allocate(pod.namespace, pod.name, pod.uid, files.requests())
         sandbox = model.Sandbox(CONTAINER_ID, simulated.add_netns(NETNS), pod)
         report: dict[str, Any] = {
@@ -169,12 +169,14 @@ def play_howto(
             node.detach(sandbox.container_id)
             report['killed']['recovered'] = simulated.state() == before
         attached = node.attach(sandbox, vifs)
-        active = [controller.activate(a.vif, a.location) for a in attached]
+        active = [
+            controller.activate(pod, a.vif, a.location) for a in attached
+        ]
         node.check(sandbox.container_id)
         report |= _describe_wiring(attached, active, simulated.state())
 
         node.detach(sandbox.container_id)
-        controller.release(files.pod)
+        controller.release(pod)
         report['given_back'] = {
             'node': simulated.state() == before,
             'ledger': not node.ledger.all(),

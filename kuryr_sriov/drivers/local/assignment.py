@@ -87,16 +87,12 @@ def _asked(
 
 
 def _free(allocations: Allocations, subnet: LocalSubnet) -> Interface:
-    pools = subnet.pools
-    first = min(pool.start for pool in pools)
-    last = max(pool.stop for pool in pools) - 1
-    used = allocations.used(subnet.subnet.network, first, last)
-    ip = ip_ranges.first_free(used, pools)
+    ip = allocations.lowest_free(subnet.subnet.network, subnet.pools)
     if ip is None:
         raise ProviderExhausted(
             f'subnet {subnet.subnet.id} ({subnet.prefix}): all '
-            f'{sum(map(ip_ranges.size, pools))} addresses of its pools are '
-            'in use; delete pods, or widen allocation_pools'
+            f'{sum(map(ip_ranges.size, subnet.pools))} addresses of its pools '
+            'are in use; delete pods, or widen allocation_pools'
         )
     return _interface(ip_ranges.address(ip), subnet)
 
@@ -143,35 +139,6 @@ def generated_macs(pod: model.Pod, ifname: str) -> Iterator[str]:
         seed = f'{pod.uid}/{ifname}/{count}'
         octets = hashlib.sha256(seed.encode()).digest()[:3]
         yield f'{BASE_MAC}:{octets.hex(":")}'
-
-
-def choose_gateways(
-    request: model.NetworkRequest, subnets: Sequence[LocalSubnet]
-) -> tuple[str, ...]:
-    """The gateways asked for, and no other.
-
-    As in Multus, an additional interface does not take the pod's default
-    route unless ``default-route`` says so.
-
-    :raises ProviderRefused: one is out of reach.
-    """
-    gateways = tuple(
-        str(ipaddress.ip_address(text)) for text in request.gateways or ()
-    )
-    for gateway in gateways:
-        reachable = any(
-            gateway == subnet.subnet.gateway
-            or ipaddress.ip_address(gateway) in subnet.prefix
-            for subnet in subnets
-        )
-        if not reachable:
-            raise _refused(
-                request,
-                f'asks for default-route {gateway}, which is not in '
-                f'{_cidrs(subnets)}',
-                'name a router of the subnet',
-            )
-    return gateways
 
 
 def _cidrs(subnets: Sequence[LocalSubnet]) -> str:

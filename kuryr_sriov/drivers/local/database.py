@@ -15,7 +15,7 @@ from kuryr_sriov.drivers.local.holders import RESTORE, Allocations
 APPLICATION = 0x6B737276
 """SQLite's ``application_id``, so that no other database is taken for it."""
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the tables, kept in SQLite's ``user_version``."""
 
 TABLES = (
@@ -47,8 +47,23 @@ CREATE TABLE address (
 """,
     'CREATE INDEX address_vif ON address (vif)',
     f'PRAGMA application_id = {APPLICATION}',
-    f'PRAGMA user_version = {SCHEMA}',
+    'PRAGMA user_version = 1',
 )
+"""Schema 1, from which a new file comes like an old one."""
+
+RUNS = (
+    """
+CREATE TABLE run (
+    network TEXT NOT NULL,
+    first BLOB NOT NULL,
+    last BLOB NOT NULL,
+    PRIMARY KEY (network, first)
+) WITHOUT ROWID
+""",
+    'CREATE INDEX vif_mac ON vif (mac)',
+    'PRAGMA user_version = 2',
+)
+"""From schema 1 to 2: costs that do not grow with the number of VIFs."""
 
 
 class Database:
@@ -80,8 +95,9 @@ class Database:
         ):
             connection.execute('BEGIN IMMEDIATE')
             with connection:
-                self._prepare(connection)
-                yield Allocations(connection, self._unusable)
+                allocations = Allocations(connection, self._unusable)
+                self._prepare(connection, allocations)
+                yield allocations
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -101,7 +117,11 @@ class Database:
         connection.execute('PRAGMA foreign_keys = ON')
         return connection
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _prepare(
+        self, connection: sqlite3.Connection, allocations: Allocations
+    ) -> None:
+        """Let the file have the tables of this release."""
+
         def number(query: str) -> int:
             return int(connection.execute(query).fetchone()[0])
 
@@ -112,6 +132,8 @@ class Database:
             raise self._unusable(
                 'is the database of another program; name another file'
             )
+        if number('PRAGMA user_version') == 1:
+            _migrate_to_2(connection, allocations)
         schema = number('PRAGMA user_version')
         if schema != SCHEMA:
             raise self._unusable(
@@ -147,3 +169,13 @@ class Database:
         return exceptions.ConfigurationError(
             [f'[sriov_local] database {self.path}: {why}']
         )
+
+
+def _migrate_to_2(
+    connection: sqlite3.Connection, allocations: Allocations
+) -> None:
+    for statement in RUNS:
+        connection.execute(statement)
+    rows = connection.execute('SELECT network, ip FROM address').fetchall()
+    for network, ip in rows:
+        allocations.occupy(network, int.from_bytes(ip, 'big'))

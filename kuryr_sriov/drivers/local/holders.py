@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 
 from kuryr_sriov import codec, exceptions, model
 
@@ -17,7 +16,9 @@ class Allocations:
     """The tables, inside one transaction.
 
     Networks are the provider's, as in ``model.Subnet``; addresses are the
-    numbers of ``addresses``. Holders are named ``namespace/pod (ifname)``.
+    numbers of ``ip_ranges``. Holders are named ``namespace/pod (ifname)``.
+    Runs are addresses in use without a gap between them: so the next free
+    one is found without a look at all that are not free.
 
     :param unusable: makes the error for a record that cannot be read.
     """
@@ -30,13 +31,13 @@ class Allocations:
         self._execute = connection.execute
         self._unusable = unusable
 
-    def find(self, pod_uid: str, ifname: str) -> tuple[model.Vif, str] | None:
-        """The VIF of a pod's interface, and the request it was made for."""
-        row = self._execute(
-            'SELECT record, request FROM vif WHERE pod_uid = ? AND ifname = ?',
-            (pod_uid, ifname),
-        ).fetchone()
-        return (self._vif(row[0]), row[1]) if row else None
+    def find_vifs(self, pod_uid: str) -> dict[str, tuple[model.Vif, str]]:
+        """A pod's VIFs by interface, with the request each was made for."""
+        rows = self._execute(
+            'SELECT ifname, record, request FROM vif WHERE pod_uid = ?',
+            (pod_uid,),
+        )
+        return {row[0]: (self._vif(row[1]), row[2]) for row in rows}
 
     def mac_holder(self, network: str, mac: str) -> str:
         """Who has a MAC; ``network`` empty for any. Empty for nobody."""
@@ -61,14 +62,16 @@ class Allocations:
             (node, pci_slot, but),
         )
 
-    def used(self, network: str, first: int, last: int) -> Iterator[int]:
-        """Addresses in use from ``first`` to ``last``, in order."""
-        rows = self._execute(
-            'SELECT ip FROM address'
-            ' WHERE network = ? AND ip BETWEEN ? AND ? ORDER BY ip',
-            (network, _key(first), _key(last)),
-        )
-        return (int.from_bytes(row[0], 'big') for row in rows)
+    def lowest_free(self, network: str, pools: Sequence[range]) -> int | None:
+        """The lowest address of the pools that nobody has; None for none."""
+        for pool in sorted(pools, key=lambda pool: pool.start):
+            run = self._run_at_or_before(network, pool.start)
+            free = pool.start
+            if run and free in run:
+                free = run.stop
+            if free < pool.stop:
+                return free
+        return None
 
     def add(
         self,
@@ -99,13 +102,59 @@ class Allocations:
                 'INSERT INTO address (network, ip, vif) VALUES (?, ?, ?)',
                 (network, _key(ip), vif.id),
             )
+            self.occupy(network, ip)
 
-    def get(self, vif_id: str) -> model.Vif | None:
-        """The VIF of that id."""
+    def occupy(self, network: str, ip: int) -> None:
+        """Let an address, which was free, be part of a run."""
+        first, last = ip, ip
+        before = self._run_at_or_before(network, ip)
+        if before and before.stop == ip:
+            first = before.start
+            self._drop_run(network, before.start)
         row = self._execute(
-            'SELECT record FROM vif WHERE id = ?', (vif_id,)
+            'SELECT first, last FROM run WHERE network = ? AND first > ?'
+            ' ORDER BY first LIMIT 1',
+            (network, _key(ip)),
         ).fetchone()
-        return self._vif(row[0]) if row else None
+        if row and _number(row[0]) == ip + 1:
+            last = _number(row[1])
+            self._drop_run(network, ip + 1)
+        self._add_run(network, range(first, last + 1))
+
+    def _vacate(self, network: str, ip: int) -> None:
+        run = self._run_at_or_before(network, ip)
+        if run and ip in run:
+            self._drop_run(network, run.start)
+            self._add_run(network, range(run.start, ip))
+            self._add_run(network, range(ip + 1, run.stop))
+
+    def _run_at_or_before(self, network: str, ip: int) -> range | None:
+        row = self._execute(
+            'SELECT first, last FROM run WHERE network = ? AND first <= ?'
+            ' ORDER BY first DESC LIMIT 1',
+            (network, _key(ip)),
+        ).fetchone()
+        return range(_number(row[0]), _number(row[1]) + 1) if row else None
+
+    def _add_run(self, network: str, run: range) -> None:
+        if run:
+            self._execute(
+                'INSERT INTO run (network, first, last) VALUES (?, ?, ?)',
+                (network, _key(run[0]), _key(run[-1])),
+            )
+
+    def _drop_run(self, network: str, first: int) -> None:
+        self._execute(
+            'DELETE FROM run WHERE network = ? AND first = ?',
+            (network, _key(first)),
+        )
+
+    def get(self, vif_id: str) -> tuple[model.Vif, str] | None:
+        """The VIF of that id, and the uid of its pod."""
+        row = self._execute(
+            'SELECT record, pod_uid FROM vif WHERE id = ?', (vif_id,)
+        ).fetchone()
+        return (self._vif(row[0]), row[1]) if row else None
 
     def place(self, vif: model.Vif, location: model.Location) -> None:
         """Record a VIF as it is now, and where."""
@@ -116,20 +165,40 @@ class Allocations:
 
     def release(self, pod_uid: str) -> None:
         """Forget a pod's VIFs, and with them their addresses."""
-        self._execute('DELETE FROM vif WHERE pod_uid = ?', (pod_uid,))
+        rows = self._execute(
+            'SELECT id FROM vif WHERE pod_uid = ?', (pod_uid,)
+        ).fetchall()
+        for (vif_id,) in rows:
+            self.remove(vif_id)
 
     def remove(self, vif_id: str) -> None:
         """Forget one VIF."""
+        rows = self._execute(
+            'SELECT network, ip FROM address WHERE vif = ?', (vif_id,)
+        ).fetchall()
+        for network, ip in rows:
+            self._vacate(network, _number(ip))
         self._execute('DELETE FROM vif WHERE id = ?', (vif_id,))
 
-    def owned(self, until: float = math.inf) -> list[model.OwnedVif]:
-        """The VIFs made ``until`` then (Unix time), oldest first."""
+    def list_owned(self) -> list[model.OwnedVif]:
+        """All VIFs, oldest first."""
         rows = self._execute(
-            'SELECT pod_uid, record FROM vif WHERE created <= ?'
-            ' ORDER BY created, id',
-            (until,),
+            'SELECT pod_uid, pod, record, created, pci_slot FROM vif'
+            ' ORDER BY created, id'
         )
-        return [model.OwnedVif(uid, self._vif(record)) for uid, record in rows]
+        now = time.time()
+        found = []
+        for uid, pod, record, created, pci_slot in rows:
+            namespace, _, name = pod.partition('/')
+            found.append(
+                model.OwnedVif(
+                    model.Pod(namespace, name, uid),
+                    self._vif(record),
+                    age=max(0.0, now - created),
+                    placed=pci_slot is not None,
+                )
+            )
+        return found
 
     def _holder(self, query: str, values: tuple[str | bytes, ...]) -> str:
         row = self._execute(query, values).fetchone()
@@ -146,3 +215,7 @@ class Allocations:
 def _key(ip: int) -> bytes:
     """An address as it sorts in SQLite, whose integers are too short."""
     return ip.to_bytes(16, 'big')
+
+
+def _number(key: bytes) -> int:
+    return int.from_bytes(key, 'big')

@@ -9,7 +9,7 @@ pool is far too large to be listed.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Prefix = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -58,21 +58,3 @@ def without(pools: Iterable[range], hole: int) -> tuple[range, ...]:
         else:
             pieces.append(pool)
     return tuple(filter(None, pieces))
-
-
-def first_free(used: Iterable[int], pools: Sequence[range]) -> int | None:
-    """The lowest number of the pools that is not used; None for none.
-
-    :param used: in order. It is read as far as the first gap only.
-    :param pools: that share no number; adjacent ones will do.
-    """
-    taken = iter(used)
-    latest = next(taken, None)
-    for pool in sorted(pools, key=lambda pool: pool.start):
-        candidate = pool.start
-        while latest is not None and latest <= candidate < pool.stop:
-            candidate += latest == candidate
-            latest = next(taken, None)
-        if candidate < pool.stop:
-            return candidate
-    return None

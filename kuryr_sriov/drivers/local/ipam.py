@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
-import time
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from oslo_config import cfg
@@ -55,17 +55,10 @@ class LocalVIFDriver(base.PodVIFDriver):
             min=0.0,
             help='Seconds to wait for another process that uses the database.',
         ),
-        cfg.FloatOpt(
-            'orphan_grace_period',
-            default=300.0,
-            min=0.0,
-            help='Seconds for which a VIF is kept although its pod is not '
-            'known: the pod may be newer than the list of pods.',
-        ),
     )
 
-    def __init__(self, conf: Any) -> None:
-        super().__init__(conf)
+    def __init__(self, conf: Any, cluster: str = '') -> None:
+        super().__init__(conf, cluster)
         self._subnets = subnets_file.read(conf.subnets_file)
         self._database = database.Database(
             conf.database, conf.database_timeout
@@ -94,36 +87,55 @@ class LocalVIFDriver(base.PodVIFDriver):
     ) -> tuple[model.Vif, ...]:
         """One VIF for each request, in order; all or none.
 
-        For the same request of the same interface it is the same VIF. A
-        different one is refused: the pod may be running on what it has.
         Asked-for addresses may be outside the allocation pools. Only the
-        gateways that the pod asks for become default routes.
+        gateways that the pod asks for become default routes: as in Multus,
+        an additional interface does not take the pod's default route.
 
         :raises ProviderExhausted: a subnet has no address left, or another
             pod has the address or MAC asked for.
-        :raises ProviderRefused: an address, MAC or gateway cannot be had.
+        :raises ProviderRefused: an address or MAC cannot be had, or the pod
+            is to be made again first.
         :raises ProviderUnavailable: the database is locked.
         """
+        wishes = {request.ifname: _wish(request) for request in requests}
         with self._database.transaction() as allocations:
+            found = allocations.find_vifs(pod.uid)
+            kept = {}
+            for ifname, (vif, earlier) in found.items():
+                if wishes.get(ifname) == earlier:
+                    kept[ifname] = vif
+                elif vif.active:
+                    _refuse_change(pod, ifname, earlier, wishes)
+                else:
+                    allocations.remove(vif.id)
             return tuple(
-                self._vif(allocations, pod, request) for request in requests
+                kept.get(request.ifname)
+                or self._make(allocations, pod, request)
+                for request in requests
             )
 
     def activate_vif(
-        self, vif: model.Vif, location: model.Location
+        self, pod: model.Pod, vif: model.Vif, location: model.Location
     ) -> model.Vif:
         """Record where the VF is; the VIF is active from then on.
 
-        :raises ProviderRefused: the VIF is not there, or its VF is on
-            another wire.
+        :raises ProviderRefused: the VIF is not there or not the pod's, or
+            its VF is on another node or wire.
         :raises DeviceBusy: another VIF has that VF.
         """
         with self._database.transaction() as allocations:
-            kept = allocations.get(vif.id)
+            kept, pod_uid = allocations.get(vif.id) or (None, '')
             if kept is None:
                 raise ProviderRefused(
                     f'VIF {vif.id} ({vif.ifname} on {vif.network}) is not '
                     'there, released meanwhile; recreate the pod'
+                )
+            elsewhere = pod.node and pod.node != location.node
+            if pod_uid != pod.uid or elsewhere:
+                raise ProviderRefused(
+                    f'VIF {vif.id} is of pod uid {pod_uid}; node '
+                    f'{location.node!r} reported it for pod {pod} (uid '
+                    f'{pod.uid}), which is on {pod.node!r}'
                 )
             if location.physical_network != kept.physnet:
                 raise ProviderRefused(
@@ -153,20 +165,20 @@ class LocalVIFDriver(base.PodVIFDriver):
     def list_vifs(self) -> Iterable[model.OwnedVif]:
         """All VIFs of the database, oldest first."""
         with self._database.transaction() as allocations:
-            return allocations.owned()
+            return allocations.list_owned()
 
-    def collect_orphans(self, alive: Collection[str]) -> tuple[str, ...]:
-        """Release VIFs of unknown pods; return their ids, oldest first."""
-        latest = time.time() - self.conf.orphan_grace_period
+    def release_vif(self, owned: model.OwnedVif) -> None:
+        """Forget one VIF.
+
+        :raises DeviceBusy: it has been placed since it was listed.
+        """
         with self._database.transaction() as allocations:
-            orphans = tuple(
-                owned.vif.id
-                for owned in allocations.owned(latest)
-                if owned.pod_uid not in alive
-            )
-            for vif_id in orphans:
-                allocations.remove(vif_id)
-        return orphans
+            kept, _pod_uid = allocations.get(owned.vif.id) or (None, '')
+            if kept is not None and kept.active and not owned.placed:
+                raise DeviceBusy(
+                    f'VIF {owned.vif.id} of pod {owned.pod} has a VF by now'
+                )
+            allocations.remove(owned.vif.id)
 
     def _local(self, subnet_id: str) -> subnets_file.LocalSubnet:
         try:
@@ -177,22 +189,12 @@ class LocalVIFDriver(base.PodVIFDriver):
                 f'it has {", ".join(self._subnets)}'
             ) from error
 
-    def _vif(
+    def _make(
         self,
         allocations: Allocations,
         pod: model.Pod,
         request: model.NetworkRequest,
     ) -> model.Vif:
-        wish = _wish(request)
-        found = allocations.find(pod.uid, request.ifname)
-        if found:
-            vif, earlier = found
-            if earlier != wish:
-                raise ProviderRefused(
-                    f'pod {pod}: {request.ifname} was made for {earlier}, '
-                    f'now it is asked for as {wish}; recreate the pod'
-                )
-            return vif
         local = [self._local(subnet.id) for subnet in request.subnets]
         first = local[0].subnet
         chosen = assignment.choose_addresses(allocations, request, local)
@@ -206,14 +208,17 @@ class LocalVIFDriver(base.PodVIFDriver):
                 allocations, pod, request, first.network
             ),
             addresses=tuple(map(str, chosen)),
-            gateways=assignment.choose_gateways(request, local),
+            gateways=tuple(
+                str(ipaddress.ip_address(text))
+                for text in request.gateways or ()
+            ),
             routes=tuple(r for each in local for r in each.subnet.routes),
             dns=tuple(d for each in local for d in each.subnet.dns),
             vlan=first.vlan or 0,
             mtu=first.mtu,
         )
         ips = [ip_ranges.number(each.ip) for each in chosen]
-        allocations.add(pod, first.network, ips, wish, vif)
+        allocations.add(pod, first.network, ips, _wish(request), vif)
         return vif
 
 
@@ -228,3 +233,12 @@ def _wish(request: model.NetworkRequest) -> str:
         'default-route': request.gateways,
     }
     return json.dumps({key: value for key, value in wish.items() if value})
+
+
+def _refuse_change(
+    pod: model.Pod, ifname: str, earlier: str, wishes: Mapping[str, str]
+) -> None:
+    raise ProviderRefused(
+        f'pod {pod}: {ifname} was made for {earlier} and is in use, now it is '
+        f'asked for as {wishes.get(ifname, "nothing")}; recreate the pod'
+    )

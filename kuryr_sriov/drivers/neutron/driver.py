@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
-from collections.abc import Collection, Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.clients import neutron
+from kuryr_sriov.clients.turns import KeyedLocks
 from kuryr_sriov.drivers import base
 from kuryr_sriov.drivers.neutron import (
+    activation,
     lookups,
     neutron_options,
     port_body,
@@ -21,9 +20,6 @@ from kuryr_sriov.drivers.neutron import (
 )
 
 LOG = logging.getLogger(__name__)
-
-_LOCKS = 64
-_POLL = 0.3
 
 
 class NeutronVIFDriver(base.PodVIFDriver):
@@ -40,28 +36,37 @@ class NeutronVIFDriver(base.PodVIFDriver):
     group = 'neutron'
     options = neutron_options.all_options()
 
-    def __init__(self, conf: Any) -> None:
-        super().__init__(conf)
-        self._defaults = neutron_options.defaults(conf)
-        self._timeouts = neutron_options.active_timeouts(conf)
-        self._grace = timedelta(seconds=conf.orphan_grace)
+    def __init__(self, conf: Any, cluster: str = '') -> None:
+        super().__init__(conf, cluster)
+        self._defaults = neutron_options.defaults(conf, cluster)
         self._client = neutron.NeutronClient(conf)
-        self._facts = lookups.Facts(self._client, conf.cache_ttl)
+        self._lookups = lookups.Lookups(self._client, conf.cache_ttl)
         self._store = port_store.PortStore(self._client, self._defaults)
-        self._locks = [threading.Lock() for _ in range(_LOCKS)]
+        self._activation = activation.Activation(
+            self._client,
+            self._store,
+            self._lookups,
+            self._defaults,
+            neutron_options.active_timeouts(conf),
+        )
+        self._pods = KeyedLocks()
+
+    def forget_all(self) -> None:
+        """Read the ports again before the next one is made."""
+        self._store.known.forget_all()
 
     def describe_subnet(self, subnet_id: str) -> model.Subnet:
-        """As the contract says; remembered for ``[neutron] cache_ttl``.
+        """What Neutron says, remembered for ``[neutron] cache_ttl``.
 
         Without a role that may read provider attributes, ``physnet`` is
         empty and ``vlan`` None.
         """
-        return self._facts.subnet(subnet_id)
+        return self._lookups.subnet(subnet_id)
 
     def request_vifs(
         self, pod: model.Pod, requests: Sequence[model.NetworkRequest]
     ) -> tuple[model.Vif, ...]:
-        """As the contract says; one bulk request for what is missing.
+        """VIFs in order; what is missing is made in one bulk request.
 
         :raises ProviderUnavailable: Neutron does not answer, or cannot bind
             a port to the pod's node.
@@ -69,9 +74,9 @@ class NeutronVIFDriver(base.PodVIFDriver):
         if not pod.node:
             raise exceptions.TransientError(f'pod {pod} is on no node yet')
         self._store.load()
-        with self._pod_lock(pod.uid):
-            doubted = self._store.known.in_doubt(pod.uid)
-            found = self._reusable(pod, requests)
+        with self._pods.hold(pod.uid):
+            lost = self._store.known.lost_track_of(pod.uid)
+            found = self._find_usable(pod, requests)
             missing = [one for one in requests if one.ifname not in found]
             made = self._make(pod, missing)
             try:
@@ -79,52 +84,38 @@ class NeutronVIFDriver(base.PodVIFDriver):
                     self._vif((found | made)[one.ifname], one)
                     for one in requests
                 )
-                if doubted:
-                    used = (found | made).values()
-                    self._store.drop_doubles(pod, used)
+                if lost:
+                    # what was thought lost may have arrived after we looked
+                    self._delete_others(pod, {**found, **made})
             except Exception:
                 self._store.undo(made.values())
                 raise
             return vifs
 
     def activate_vif(
-        self, vif: model.Vif, location: model.Location
+        self, pod: model.Pod, vif: model.Vif, location: model.Location
     ) -> model.Vif:
-        """As the contract says; writes the port's ``binding:profile``.
+        """Write the port's ``binding:profile``.
 
         :raises DeviceBusy: another port is on that VF.
         :raises ProviderRefused: the location contradicts the port, or the
-            port is gone.
+            port is not the pod's, or is gone.
         :raises ProviderUnavailable: the port is not bound, or not ACTIVE
             in time where that is asked for.
         """
         self._store.load()
-        self._check_location(vif, location)
-        self._claim(vif, location)
-        profile = port_body.profile(location, vif.trust is True)
-        try:
-            answer = self._client.update_port(
-                vif.id, {'binding:profile': profile}
-            )
-        except neutron.NeutronRefused as error:
-            self._store.known.unclaim(vif.id)
-            if error.status == 404:
-                self._store.known.drop(vif.id)
-            subject = f'port {vif.id} of {vif.network}'
-            raise port_store.explained(error, subject) from error
-        port = port_body.parse(answer)
-        self._store.known.put(port)
-        if not port.bound or port.host != location.node:
-            raise port_store.not_bound(port, vif.physnet, location.node)
-        port = self._wait_active(port, self._timeouts.get(vif.resource, 0.0))
-        rates = self._facts.rates(port.qos_policy)
-        return port_body.with_settings(vif, port, rates)
+        return self._activation.activate(pod, vif, location)
 
     def release_vifs(self, pod: model.Pod) -> None:
-        """As the contract says; tries all ports before it raises."""
-        with self._pod_lock(pod.uid):
+        """Delete all ports of the pod; tries all before it raises."""
+        self._store.load()
+        with self._pods.hold(pod.uid):
+            if self._store.known.may_lack_some_of(pod.uid):
+                ports = self._store.look_for(pod)
+            else:
+                ports = self._store.of(pod)
             failures = []
-            for port in self._store.of(pod, certain=True):
+            for port in ports:
                 try:
                     self._store.delete(port)
                 except exceptions.KuryrSriovError as error:
@@ -133,83 +124,118 @@ class NeutronVIFDriver(base.PodVIFDriver):
                 raise failures[0]
 
     def list_vifs(self) -> Iterable[model.OwnedVif]:
-        """As the contract says; by the cluster's tag.
+        """The cluster's ports; age is measured by Neutron's clock.
 
         Neutron does not keep ``network``, ``resource`` and ``gateways``.
         """
-        listed, _now = self._store.of_cluster()
+        if not self._defaults.cluster:
+            LOG.warning(
+                '[neutron] cluster is not set, and the host does not tell '
+                "the cluster's uid: no port is taken for one of ours"
+            )
+            return []
+        listed, now = self._store.of_cluster()
         return [
-            model.OwnedVif(port.pod_uid, self._bare_vif(port))
+            model.OwnedVif(
+                port.pod,
+                self._bare_vif(port),
+                age=(now - port.created).total_seconds()
+                if port.created
+                else 0.0,
+                placed=bool(port.pci_slot),
+                in_use=port.active,
+            )
             for port in listed
         ]
 
-    def collect_orphans(self, alive: Collection[str]) -> tuple[str, ...]:
-        """As the contract says; age is measured by Neutron's clock.
+    def release_vif(self, owned: model.OwnedVif) -> None:
+        """Delete the port, unless it has changed hands since.
 
-        Collects doubles as well: ports whose creation was thought lost and
-        that are not the ones in use. Without ``[neutron] cluster`` nothing
-        is collected. A port that cannot be deleted is left for next time.
+        :raises ProviderUnavailable: it has been placed since it was listed.
         """
-        if not self._defaults.cluster:
-            LOG.warning('[neutron] cluster is not set: no port is collected')
-            return ()
-        listed, now = self._store.of_cluster()
-        gone = []
-        for port in port_body.orphans(listed, alive, now - self._grace):
-            try:
-                self._store.delete(port)
-                gone.append(port.id)
-            except exceptions.KuryrSriovError as error:
-                LOG.warning('orphaned port %s stays: %s', port.id, error)
-        return tuple(gone)
+        port = self._store.reread(owned.vif.id)
+        if port is None:
+            return
+        if not port.is_of(self._defaults) or port.pod_uid != owned.pod.uid:
+            raise exceptions.ProviderRefused(
+                f'port {port.id} is not (or no longer) one of pod {owned.pod} '
+                f'and cluster {self._defaults.cluster!r}'
+            )
+        if port.active or (port.pci_slot and not owned.placed):
+            raise exceptions.ProviderUnavailable(
+                f'port {port.id} of pod {owned.pod} is in use by now'
+            )
+        self._store.delete_unchanged(port)
 
     @classmethod
     def preflight(cls, conf: Any) -> tuple[str, ...]:
-        """As the contract says; asks Keystone for a token."""
-        problems = []
+        """Whether the credentials have the roles; asks Keystone."""
         client = neutron.NeutronClient(conf)
         try:
-            if 'service' not in client.roles():
-                problems.append(
-                    'the user of [neutron] has not got role "service", which '
-                    'writing binding:profile needs since Neutron 2024.1; '
-                    '"admin" does not stand in for it'
-                )
+            if 'service' in client.roles():
+                return ()
+            return (
+                'the user of [neutron] has not got role "service", which '
+                'writing binding:profile needs since Neutron 2024.1; '
+                '"admin" does not stand in for it',
+            )
         finally:
             client.close()
-        if not neutron_options.defaults(conf).cluster:
-            problems.append(
-                '[neutron] cluster is not set: ports of pods that are gone '
-                'are not collected'
-            )
-        return tuple(problems)
 
     def close(self) -> None:
         """Close the connections; the next call makes new ones."""
         self._client.close()
 
-    def _reusable(
+    def _find_usable(
         self, pod: model.Pod, requests: Sequence[model.NetworkRequest]
     ) -> dict[str, port_body.Port]:
-        """Ports that the pod has already; misfits without VF are deleted."""
-        found: dict[str, port_body.Port] = {}
-        owned = self._store.of(pod)
-        for one in requests:
-            for port in owned:
-                if port.ifname != one.ifname or one.ifname in found:
-                    continue
-                if port.fits(pod, one):
-                    found[one.ifname] = port
-                elif port.pci_slot:
-                    raise exceptions.ProviderRefused(
-                        f'pod {pod}, network {one}: {one.ifname} has port '
-                        f'{port.id} already, on {port.host} {port.pci_slot}, '
-                        'and that is not what is asked for now; make the pod '
-                        'anew'
-                    )
-                else:
-                    self._store.delete(port)
-        return found
+        """Ports that the pod has already, bound; others of it are deleted.
+
+        Before anything is made or deleted, the pod's ports are looked at in
+        Neutron if another process may have changed them.
+
+        :raises ProviderRefused: one that is to go may be in use.
+        """
+        ports = self._store.of(pod)
+        found = _choose(pod, requests, ports)
+        missing = len(found) < len(requests)
+        strange = len(found) < len(ports)
+        if strange or (
+            missing and self._store.known.may_lack_some_of(pod.uid)
+        ):
+            ports = self._store.look_for(pod)
+            found = _choose(pod, requests, ports)
+            self._delete_others(pod, found, ports)
+        physnets = {one.ifname: one.subnets[0].physnet for one in requests}
+        return {
+            name: port
+            if port.bound
+            else self._store.bind(port, physnets[name])
+            for name, port in found.items()
+        }
+
+    def _delete_others(
+        self,
+        pod: model.Pod,
+        used: Mapping[str, port_body.Port],
+        ports: Iterable[port_body.Port] | None = None,
+    ) -> None:
+        """Delete what the pod has beside the ports in use: doubles, misfits.
+
+        :param ports: the pod's, as just read; None to read them.
+        :raises ProviderRefused: one of them may be in use.
+        """
+        for port in self._store.look_for(pod) if ports is None else ports:
+            chosen = used.get(port.ifname)
+            if chosen is not None and chosen.id == port.id:
+                continue
+            if port.pci_slot:
+                raise exceptions.ProviderRefused(
+                    f'pod {pod}: {port.ifname} has port {port.id} already, on '
+                    f'{port.host} {port.pci_slot}, and that is not what is '
+                    'asked for now; make the pod anew'
+                )
+            self._store.delete_unchanged(port)
 
     def _make(
         self, pod: model.Pod, requests: Sequence[model.NetworkRequest]
@@ -218,9 +244,9 @@ class NeutronVIFDriver(base.PodVIFDriver):
             return {}
         try:
             return self._store.make(pod, requests)
-        except neutron.NeutronRefused:
+        except (neutron.NeutronRefused, neutron.NeutronDenied):
             # it may be because what is remembered is true no more
-            self._facts.forget(
+            self._lookups.forget(
                 net.id for one in requests for net in one.subnets
             )
             raise
@@ -232,18 +258,18 @@ class NeutronVIFDriver(base.PodVIFDriver):
         for id, _address in port.fixed_ips:
             # Neutron adds addresses of SLAAC subnets without being asked
             if id not in subnets:
-                subnets[id] = self._facts.subnet(id)
+                subnets[id] = self._lookups.subnet(id)
         return port_body.to_vif(
             port,
             request,
             tuple(subnets.values()),
-            self._facts.rates(port.qos_policy),
+            self._lookups.rates(port.qos_policy),
             self._defaults.trusted_physnets,
         )
 
     def _bare_vif(self, port: port_body.Port) -> model.Vif:
         """What the port alone tells of its VIF."""
-        subnets = [self._facts.subnet(id) for id, _ip in port.fixed_ips]
+        subnets = [self._lookups.subnet(id) for id, _ip in port.fixed_ips]
         vif = model.Vif(
             id=port.id,
             ifname=port.ifname,
@@ -255,57 +281,17 @@ class NeutronVIFDriver(base.PodVIFDriver):
         )
         return port_body.with_settings(vif, port, lookups.Rates())
 
-    def _check_location(
-        self, vif: model.Vif, location: model.Location
-    ) -> None:
-        """Neutron would take any physnet, and rebind to any host."""
-        physnet = location.physical_network
-        if vif.physnet and physnet != vif.physnet:
-            raise exceptions.ProviderRefused(
-                f'port {vif.id} of {vif.network} is on physnet {vif.physnet}, '
-                f'but VF {location.pci_slot} of {location.node} is on '
-                f'{physnet}: check [sriov] physnet_resource_mappings'
-            )
-        port = self._store.known.get(vif.id)
-        if port and port.host != location.node:
-            raise exceptions.ProviderRefused(
-                f'port {vif.id} of {vif.network} is bound to host '
-                f'{port.host!r}, but its VF is on {location.node!r}'
-            )
 
-    def _claim(self, vif: model.Vif, location: model.Location) -> None:
-        """Take the VF for the port: Neutron would give it to many."""
-        node, pci_slot = location.node, location.pci_slot
-        known = self._store.known
-        for _attempt in range(2):
-            holder = known.claim(node, pci_slot, vif.id)
-            if holder == vif.id:
-                return
-            port = known.get(holder)
-            if port is None or not port.pci_slot:
-                break  # it is being activated right now
-            self._store.reread(holder)
-        raise exceptions.DeviceBusy(
-            f'port {vif.id} of {vif.network}: VF {pci_slot} of {node} is held '
-            f'by port {holder}; it becomes free when the pod of that port is '
-            'released'
-        )
-
-    def _wait_active(
-        self, port: port_body.Port, timeout: float
-    ) -> port_body.Port:
-        deadline = time.monotonic() + timeout
-        while timeout and not port.active:
-            if time.monotonic() > deadline:
-                raise exceptions.ProviderUnavailable(
-                    f'port {port.id} is still not ACTIVE after {timeout:g} s: '
-                    f"host {port.host}'s SR-IOV agent does not see a VF "
-                    f'{port.pci_slot} with MAC {port.mac} in use'
-                )
-            time.sleep(_POLL)
-            port = port_body.parse(self._client.get('ports', 'port', port.id))
-            self._store.known.put(port)
-        return port
-
-    def _pod_lock(self, pod_uid: str) -> threading.Lock:
-        return self._locks[hash(pod_uid) % _LOCKS]
+def _choose(
+    pod: model.Pod,
+    requests: Sequence[model.NetworkRequest],
+    ports: Sequence[port_body.Port],
+) -> dict[str, port_body.Port]:
+    """For each interface the first port that the request would get made."""
+    found: dict[str, port_body.Port] = {}
+    for one in requests:
+        for port in ports:
+            if port.ifname == one.ifname and port.fits(pod, one):
+                found[one.ifname] = port
+                break
+    return found

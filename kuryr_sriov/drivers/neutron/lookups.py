@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.clients import neutron
+from kuryr_sriov.clients.turns import SharedCalls
 
 _T = TypeVar('_T')
 
@@ -23,12 +23,13 @@ class Rates:
     max_tx_rate: int | None = None
 
 
-class Facts:
+class Lookups:
     """Subnets and QoS policies by id, read at most once per ``ttl``.
 
-    Thread-safe. What Neutron refuses is not remembered.
+    Thread-safe; those who wait for one id hold up nobody who wants another.
+    What Neutron refuses is not remembered.
 
-    :param ttl: seconds until a fact is read again; 0 to remember nothing.
+    :param ttl: seconds until it is read again; 0 to remember nothing.
     """
 
     def __init__(
@@ -90,26 +91,23 @@ class _Cache(Generic[_T]):
         self._read = read
         self._ttl = ttl
         self._clock = clock
-        self._lock = threading.Lock()
+        self._calls: SharedCalls[_T] = SharedCalls()
         self._found: dict[str, tuple[float, _T]] = {}
 
     def get(self, id: str) -> _T:
-        found = self._fresh(id)
-        if found is None:
-            with self._lock:
-                found = self._fresh(id)
-                if found is None:
-                    self._found.pop(id, None)
-                    found = self._clock() + self._ttl, self._read(id)
-                    self._found[id] = found
-        return found[1]
+        found = self._found.get(id)
+        if found and self._clock() < found[0]:
+            return found[1]
+        return self._calls.share(id, lambda: self._look_up(id))
+
+    def _look_up(self, id: str) -> _T:
+        self._found.pop(id, None)
+        value = self._read(id)
+        self._found[id] = self._clock() + self._ttl, value
+        return value
 
     def forget(self, id: str) -> None:
         self._found.pop(id, None)
-
-    def _fresh(self, id: str) -> tuple[float, _T] | None:
-        found = self._found.get(id)
-        return found if found and self._clock() < found[0] else None
 
 
 def to_subnet(

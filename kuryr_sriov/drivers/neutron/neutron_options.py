@@ -25,9 +25,11 @@ _OWN = (
         'cluster',
         default='',
         regex=r'^[A-Za-z0-9._-]{0,38}$',
-        help='Name of this Kubernetes cluster, different for each cluster '
-        'that uses the project. Ports are tagged with it. Without it, ports '
-        'of pods that are gone are not collected.',
+        help='Name of this Kubernetes cluster, with which its ports are '
+        'tagged. A host that does not tell the uid of the namespace '
+        'kube-system (the daemon does) knows its ports by it: then it has to '
+        'be different for each cluster that uses the project, and without it '
+        'ports of pods that are gone are not collected.',
     ),
     cfg.ListOpt(
         'resource_tags',
@@ -81,12 +83,6 @@ _OWN = (
         'VF in a pod.',
     ),
     cfg.IntOpt(
-        'orphan_grace',
-        default=600,
-        min=0,
-        help='Age in seconds below which a port without a pod is left alone.',
-    ),
-    cfg.IntOpt(
         'cache_ttl',
         default=300,
         min=0,
@@ -101,10 +97,14 @@ def all_options() -> tuple[Any, ...]:
     return (*neutron.options(), *_OWN)
 
 
-def defaults(conf: Any) -> Defaults:
-    """What every port gets."""
+def defaults(conf: Any, cluster: str) -> Defaults:
+    """What every port gets.
+
+    :param cluster: uid of the cluster; empty where the host does not tell.
+    """
     return Defaults(
-        cluster=conf.cluster or '',
+        cluster=cluster or conf.cluster or '',
+        cluster_name=conf.cluster or '',
         tags=tuple(conf.resource_tags),
         project=conf.port_project or '',
         security_groups=tuple(conf.security_groups),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -25,12 +26,15 @@ _UNBOUND = frozenset({'', 'unbound', 'binding_failed'})
 class Defaults:
     """What every port gets, from ``[neutron]``.
 
-    :param cluster: name of the Kubernetes cluster; empty for none.
+    :param cluster: what tells the Kubernetes cluster from others: its own
+        uid, or else the operator's name for it; empty for neither.
+    :param cluster_name: the operator's name for it, for people.
     :param tags: beside the cluster's.
     :param trusted_physnets: whose VFs are trusted.
     """
 
     cluster: str = ''
+    cluster_name: str = ''
     tags: tuple[str, ...] = ()
     project: str = ''
     security_groups: tuple[str, ...] = ()
@@ -40,25 +44,34 @@ class Defaults:
     trusted_physnets: frozenset[str] = frozenset()
 
     @property
-    def cluster_tag(self) -> str:
-        """The tag that tells the cluster's ports from others."""
-        return f'kuryr-sriov-cluster={self.cluster}'
-
-    @property
     def description(self) -> str:
-        """The same in an attribute that no Neutron drops on create."""
+        """What tells the cluster's ports from others.
+
+        Not a tag: an older Neutron drops tags on create, and anybody in the
+        project may set them.
+        """
         return f'kuryr-sriov port of cluster {self.cluster!r}'
 
     @property
     def all_tags(self) -> tuple[str, ...]:
-        return (*self.tags, self.cluster_tag) if self.cluster else self.tags
+        """Tags of every port, the cluster's last."""
+        name = self.cluster_name or self.cluster
+        return (
+            (*self.tags, f'kuryr-sriov-cluster={name}')
+            if name
+            else (self.tags)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
     """What the driver wants to know of a port.
 
+    :param pod: namespace and name from the port's name; both are empty if
+        somebody has renamed it, or the name was too long for Neutron.
     :param ifname: from the name; empty if somebody has renamed it.
+    :param owner: ``device_owner``; with the description it tells whether the
+        port is one that this driver made for this cluster.
     :param fixed_ips: pairs of subnet id and address.
     :param pci_slot: from ``binding:profile``; empty before activation.
     :param vlan: from ``binding:vif_details``; None where it does not say.
@@ -67,7 +80,7 @@ class Port:
     """
 
     id: str
-    pod_uid: str
+    pod: model.Pod
     ifname: str
     network: str
     mac: str
@@ -84,6 +97,21 @@ class Port:
     tags: frozenset[str] | None = None
     active: bool = False
     created: datetime | None = None
+    owner: str = ''
+    description: str = ''
+    revision: int | None = None
+
+    @property
+    def pod_uid(self) -> str:
+        """``device_id``: the pod it was made for."""
+        return self.pod.uid
+
+    def is_of(self, defaults: Defaults) -> bool:
+        """Whether this driver made the port, for this very cluster."""
+        return (
+            self.owner == DEVICE_OWNER
+            and self.description == defaults.description
+        )
 
     @property
     def bound(self) -> bool:
@@ -91,13 +119,15 @@ class Port:
         return self.vif_type not in _UNBOUND
 
     def fits(self, pod: model.Pod, request: model.NetworkRequest) -> bool:
-        """Whether this is the port that the request would get made."""
+        """Whether this is the port that the request would get made.
+
+        Bound or not: a port that lost its binding is still the same one.
+        """
         addresses = {address for _subnet, address in self.fixed_ips}
         asked = {str(ipaddress.ip_interface(ip).ip) for ip in request.ips}
         subnets = {subnet for subnet, _address in self.fixed_ips}
         return (
-            self.bound
-            and self.host == pod.node
+            self.host == pod.node
             and self.network == request.subnets[0].network
             and asked <= addresses
             and {subnet.id for subnet in request.subnets} <= subnets
@@ -106,22 +136,37 @@ class Port:
 
 
 def parse(port: Mapping[str, Any]) -> Port:
-    """The port that Neutron's JSON object describes."""
+    """The port that Neutron's JSON object describes.
+
+    :raises ProviderUnavailable: it describes none, as after a proxy's work.
+    """
+    try:
+        return _parse(port)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise exceptions.ProviderUnavailable(
+            f'Neutron describes port {port.get("id", "without id")} in a way '
+            f'that cannot be read: {type(error).__name__}: {error}'
+        ) from error
+
+
+def _parse(port: Mapping[str, Any]) -> Port:
     profile = port.get('binding:profile') or {}
     vlan = (port.get('binding:vif_details') or {}).get('vlan')
     tags = port.get('tags')
     created = port.get('created_at')
+    host = port.get('binding:host_id') or ''
+    pod, ifname = _owner_of(port['name'], port['device_id'], host)
     return Port(
         id=port['id'],
-        pod_uid=port['device_id'],
-        ifname=port['name'].rpartition('/')[2],
+        pod=pod,
+        ifname=ifname,
         network=port['network_id'],
         mac=port['mac_address'].lower(),
         fixed_ips=tuple(
             (fixed['subnet_id'], fixed['ip_address'])
             for fixed in port['fixed_ips']
         ),
-        host=port.get('binding:host_id') or '',
+        host=host,
         vif_type=port.get('binding:vif_type') or '',
         pci_slot=profile.get('pci_slot') or '',
         vlan=None if vlan is None else int(vlan),
@@ -137,7 +182,21 @@ def parse(port: Mapping[str, Any]) -> Port:
         tags=None if tags is None else frozenset(tags),
         active=port.get('status') == 'ACTIVE',
         created=datetime.fromisoformat(created) if created else None,
+        owner=sys.intern(port.get('device_owner') or ''),
+        description=sys.intern(port.get('description') or ''),
+        revision=port.get('revision_number'),
     )
+
+
+def _owner_of(name: str, uid: str, node: str) -> tuple[model.Pod, str]:
+    """Pod and interface of a port of that name; see ``port_name``."""
+    namespace, _, rest = name.partition('/')
+    pod_name, slash, ifname = rest.rpartition('/')
+    if not slash or len(name) >= _NAME_LENGTH:
+        # renamed, or cut: to ask for a pod of that name would prove nothing
+        namespace = pod_name = ''
+        ifname = name.rpartition('/')[2]
+    return model.Pod(namespace, pod_name, uid, node), ifname
 
 
 def to_create(
@@ -257,28 +316,6 @@ def with_prefixes(
     """The port's addresses as ``192.168.2.7/24``."""
     lengths = {net.id: net.cidr.rpartition('/')[2] for net in subnets}
     return tuple(f'{ip}/{lengths[net]}' for net, ip in port.fixed_ips)
-
-
-def orphans(
-    listed: Sequence[Port], alive: Collection[str], before: datetime
-) -> list[Port]:
-    """Ports made ``before`` then whose pod is gone, or that are doubles.
-
-    A double has the same pod and interface as a port whose VF is known, and
-    no VF itself: its creation was thought lost.
-    """
-    alive = frozenset(alive)
-    used = {(port.pod_uid, port.ifname) for port in listed if port.pci_slot}
-    return [
-        port
-        for port in listed
-        if port.created is not None
-        and port.created <= before
-        and (
-            port.pod_uid not in alive
-            or (not port.pci_slot and (port.pod_uid, port.ifname) in used)
-        )
-    ]
 
 
 def _fixed_ips(request: model.NetworkRequest) -> list[dict[str, str]]:

@@ -1,30 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
 """The driver's ports as this process knows them, so that it need not ask.
 
-It is filled from Neutron once and follows every change that the driver
-makes. A request whose answer was lost leaves its pod *in doubt*: then, and
-only then, Neutron is asked again.
+It is filled from Neutron when this process begins to lead, and follows every
+change that the driver makes. Neutron is asked again about a pod's ports only
+where they are in doubt: after a request whose answer was lost, and for a
+while after the beginning, when requests of a predecessor may still arrive.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 
 from kuryr_sriov.drivers.neutron.port_body import Port
+
+SETTLING = 180.0
+"""Seconds after which no request of a predecessor arrives any more.
+
+Its client waits a minute for an answer (``[neutron] timeout``), and a server
+behind a proxy may work on for as long again.
+"""
 
 
 class KnownPorts:
     """Ports by pod, and the VFs they are on. Thread-safe; no I/O."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        settling: float = SETTLING,
+    ) -> None:
         self._lock = threading.Lock()
-        self._ports: dict[str, Port] = {}
-        self._pods: dict[str, set[str]] = {}
-        self._slots: dict[tuple[str, str], str] = {}
-        self._slot_of: dict[str, tuple[str, str]] = {}
-        self._doubted: set[str] = set()
-        self._loaded = False
+        self._clock = clock
+        self._settling = settling
+        self.forget_all()
+
+    def forget_all(self) -> None:
+        """Know nothing, as at the beginning."""
+        with self._lock:
+            self._ports: dict[str, Port] = {}
+            self._pods: dict[str, set[str]] = {}
+            self._slots: dict[tuple[str, str], str] = {}
+            self._slot_of: dict[str, tuple[str, str]] = {}
+            self._lost: set[str] = set()
+            self._asked: set[str] = set()
+            self._settled_at = self._clock() + self._settling
+            self._loaded = False
 
     @property
     def loaded(self) -> bool:
@@ -51,13 +73,20 @@ class KnownPorts:
     def replace(self, pod_uid: str, ports: Iterable[Port]) -> None:
         """Remember exactly these ports of the pod: no doubt is left."""
         with self._lock:
+            now = {port.id: port for port in ports}
             for id in tuple(self._pods.get(pod_uid, ())):
-                self._drop(id)
-            for port in ports:
+                if id not in now:
+                    self._drop(id)
+            for port in now.values():
                 self._put(port)
-            self._doubted.discard(pod_uid)
+            self._lost.discard(pod_uid)
+            if self._clock() < self._settled_at:
+                self._asked.add(pod_uid)
+            else:
+                self._asked.clear()
 
     def get(self, id: str) -> Port | None:
+        """The port as it was last; None where it is not known."""
         return self._ports.get(id)
 
     def of(self, pod_uid: str) -> tuple[Port, ...]:
@@ -70,12 +99,20 @@ class KnownPorts:
         return tuple(sorted(ports, key=preference))
 
     def doubt(self, pod_uid: str) -> None:
-        """Neutron may have more or fewer ports of the pod than we know."""
+        """An answer was lost: Neutron may have more or fewer of its ports."""
         with self._lock:
-            self._doubted.add(pod_uid)
+            self._lost.add(pod_uid)
 
-    def in_doubt(self, pod_uid: str) -> bool:
-        return pod_uid in self._doubted
+    def lost_track_of(self, pod_uid: str) -> bool:
+        """Whether what is known of the pod's ports may be wrong."""
+        return pod_uid in self._lost
+
+    def may_lack_some_of(self, pod_uid: str) -> bool:
+        """Whether the pod may have ports that are not known."""
+        unsettled = self._clock() < self._settled_at
+        return pod_uid in self._lost or (
+            unsettled and pod_uid not in self._asked
+        )
 
     def claim(self, host: str, pci_slot: str, id: str) -> str:
         """Take the VF for the port, unless another one has it.
@@ -97,6 +134,9 @@ class KnownPorts:
                 self._assign((port.host, port.pci_slot), id)
 
     def _put(self, port: Port) -> None:
+        old = self._ports.get(port.id)
+        if old is not None and old.pci_slot and not port.pci_slot:
+            self._free(port.id)  # somebody else has taken its VF from it
         self._ports[port.id] = port
         self._pods.setdefault(port.pod_uid, set()).add(port.id)
         slot = port.host, port.pci_slot

@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.clients import neutron
+from kuryr_sriov.clients.turns import SharedCalls
 from kuryr_sriov.drivers.neutron import port_body
 from kuryr_sriov.drivers.neutron.port_cache import KnownPorts
 
 LOG = logging.getLogger(__name__)
-
-_BULK_TAGS = 'tag-ports-during-bulk-creation'
 
 
 class PortStore:
@@ -26,33 +24,33 @@ class PortStore:
     ) -> None:
         self._client = client
         self._defaults = defaults
-        self._loading = threading.Lock()
-        self._tags_at_create: bool | None = None
+        self._loading: SharedCalls[None] = SharedCalls()
         self.known = KnownPorts()
 
     def load(self) -> None:
-        """Learn what earlier processes have made; once, in one request.
+        """Learn what earlier processes have made for this cluster.
 
-        Not by the cluster's tag, so that a cluster that was given another
-        name does not make its ports twice.
+        Once, in one request (a page each for many ports). Ports that were
+        made before the cluster had its present name are found by their pod.
         """
         if not self.known.loaded:
-            with self._loading:
-                if not self.known.loaded:
-                    self.known.load(self._find({})[0])
+            self._loading.share('', self._load)
 
-    def of(
-        self, pod: model.Pod, *, certain: bool = False
-    ) -> list[port_body.Port]:
-        """The pod's ports, the one to use first; no request if none is due.
+    def _load(self) -> None:
+        if not self.known.loaded:
+            self.known.load(self.of_cluster()[0])
 
-        :param certain: ask Neutron if no port is known.
-        """
-        found = self.known.of(pod.uid)
-        if self.known.in_doubt(pod.uid) or (certain and not found):
-            self.known.replace(pod.uid, self._find({'device_id': pod.uid})[0])
-            found = self.known.of(pod.uid)
-        return list(found)
+    def of(self, pod: model.Pod) -> list[port_body.Port]:
+        """The pod's ports, the one to use first; asks only if it has to."""
+        if self.known.lost_track_of(pod.uid):
+            return self.look_for(pod)
+        return list(self.known.of(pod.uid))
+
+    def look_for(self, pod: model.Pod) -> list[port_body.Port]:
+        """The pod's ports as Neutron has them now, the one to use first."""
+        listed, _now = self._find({'device_id': pod.uid})
+        self.known.replace(pod.uid, listed)
+        return list(self.known.of(pod.uid))
 
     def make(
         self, pod: model.Pod, requests: Sequence[model.NetworkRequest]
@@ -65,13 +63,17 @@ class PortStore:
             port_body.to_create(pod, one, self._defaults) for one in requests
         ]
         try:
-            answers = self._client.create_ports(bodies)
-        except exceptions.ProviderUnavailable as error:
-            self.known.doubt(pod.uid)
-            raise explained(error, f'pod {pod}') from error
-        except exceptions.KuryrSriovError as error:
+            made = [
+                port_body.parse(answer)
+                for answer in self._client.create_ports(bodies)
+            ]
+        except (neutron.NeutronRefused, neutron.NeutronDenied) as error:
             raise explained(error, _blame(error, pod, requests)) from error
-        made = [port_body.parse(answer) for answer in answers]
+        except exceptions.KuryrSriovError as error:
+            if not isinstance(error, exceptions.ProviderExhausted):
+                # no answer, or none that can be read: it may be done
+                self.known.doubt(pod.uid)
+            raise explained(error, _blame(error, pod, requests)) from error
         for port in made:
             self.known.put(port)
         try:
@@ -99,43 +101,54 @@ class PortStore:
         self._client.delete_port(port.id)
         self.known.drop(port.id)
 
-    def drop_doubles(
-        self, pod: model.Pod, used: Iterable[port_body.Port]
-    ) -> None:
-        """Delete the pod's other ports for the interfaces of ``used``.
+    def delete_unchanged(self, port: port_body.Port) -> None:
+        """Delete the port only if nobody has changed it since it was read.
 
-        They come from a request whose answer was lost, and which Neutron
-        carried out after it had been asked what there is.
+        :raises ProviderUnavailable: somebody has, such as the controller
+            that led before, which gave it a VF.
         """
-        by_name = {port.ifname: port.id for port in used}
-        listed, _now = self._find({'device_id': pod.uid})
-        self.known.replace(pod.uid, listed)
-        self.undo(
-            port
-            for port in listed
-            if by_name.get(port.ifname, port.id) != port.id
-            and not port.pci_slot
-        )
+        try:
+            self._client.delete_port(port.id, port.revision)
+        except exceptions.ProviderUnavailable:
+            self.known.doubt(port.pod_uid)
+            raise
+        self.known.drop(port.id)
 
-    def reread(self, id: str) -> None:
-        """Know the port as Neutron has it now."""
+    def bind(self, port: port_body.Port, physnet: str) -> port_body.Port:
+        """The port, bound to its host; it was not when it was read last.
+
+        Neutron binds by itself only when a port is changed: after an outage
+        of the agent it stays unbound until somebody does.
+
+        :raises ProviderUnavailable: Neutron still cannot bind it.
+        """
+        port = self.reread(port.id) or port
+        if not port.bound:
+            answer = self._client.update_port(
+                port.id, {'binding:host_id': port.host}
+            )
+            port = port_body.parse(answer)
+            self.known.put(port)
+        if not port.bound:
+            raise not_bound(port, physnet, port.host)
+        return port
+
+    def reread(self, id: str) -> port_body.Port | None:
+        """The port as Neutron has it now; None where it is gone."""
         try:
             answer = self._client.get('ports', 'port', id)
         except neutron.NeutronRefused as error:
             if error.status != 404:
                 raise
             self.known.drop(id)
-        else:
-            self.known.drop(id)
-            self.known.put(port_body.parse(answer))
+            return None
+        port = port_body.parse(answer)
+        if port.is_of(self._defaults):
+            self.known.put(port)
+        return port
 
     def of_cluster(self) -> tuple[list[port_body.Port], datetime]:
         """This cluster's ports, and what time it is by Neutron's clock."""
-        if self._tags_at_create is None:
-            self._tags_at_create = self._client.has_extension(_BULK_TAGS)
-        if self._tags_at_create and self._defaults.cluster:
-            return self._find({'tags': self._defaults.cluster_tag})
-        # tags that are set after the port was made may be missing
         return self._find({'description': self._defaults.description})
 
     def _find(
@@ -156,7 +169,7 @@ class PortStore:
         physnets = {one.ifname: one.subnets[0].physnet for one in requests}
         for port in made:
             if not port.bound:
-                raise not_bound(port, physnets[port.ifname], pod.node)
+                raise not_bound(port, physnets.get(port.ifname, ''), pod.node)
             if not wanted <= (port.tags or set()):
                 self._client.set_tags(port.id, self._defaults.all_tags)
 
@@ -166,10 +179,10 @@ def explained(
 ) -> exceptions.KuryrSriovError:
     """The same error, saying what it is about."""
     text = f'{subject}: {error}'
+    if isinstance(error, neutron.NeutronRefused | neutron.NeutronDenied):
+        return type(error)(text, error.type, error.status)
     if isinstance(error, exceptions.TransientError):
         return type(error)(text, error.retry_after)
-    if isinstance(error, neutron.NeutronRefused):
-        return type(error)(text, error.type, error.status)
     return error
 
 
@@ -194,6 +207,8 @@ def _blame(
     requests: Sequence[model.NetworkRequest],
 ) -> str:
     """The pod, and those of its networks that the error speaks of."""
+    if isinstance(error, exceptions.ProviderUnavailable):
+        return f'pod {pod}'
     text = str(error)
     guilty = [
         one

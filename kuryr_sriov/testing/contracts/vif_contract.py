@@ -18,6 +18,7 @@ test, or take back what is left.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -32,6 +33,9 @@ from kuryr_sriov.testing.contracts.vif_requests import (
 from kuryr_sriov.testing.fixtures.provider_fixtures import ids_of, inactive
 
 Locate = Callable[[model.Vif], model.Location]
+
+MINUTES = 600.0
+"""Longer than a test takes: what was made in it is younger, in seconds."""
 
 
 class PodVIFDriverContract(Requesting):
@@ -56,9 +60,9 @@ class PodVIFDriverContract(Requesting):
         """The VIF is on the VF by now; what differs there is drift."""
         for vif in driver.request_vifs(pod, requests):
             place = location(vif)
-            active = driver.activate_vif(vif, place)
+            active = driver.activate_vif(pod, vif, place)
             assert inactive(active) == inactive(vif)
-            again = driver.activate_vif(vif, place)
+            again = driver.activate_vif(pod, vif, place)
             assert inactive(again) == inactive(vif)
 
     def test_an_active_vif_is_still_the_pods(
@@ -72,7 +76,7 @@ class PodVIFDriverContract(Requesting):
         driver = make()
         vifs = driver.request_vifs(pod, requests)
         for vif in vifs:
-            driver.activate_vif(vif, location(vif))
+            driver.activate_vif(pod, vif, location(vif))
         for process in (driver, make()):
             kept = process.request_vifs(pod, requests)
             assert [inactive(vif) for vif in kept] == list(vifs)
@@ -88,8 +92,119 @@ class PodVIFDriverContract(Requesting):
         vif, *_ = driver.request_vifs(pod, requests)
         driver.release_vifs(pod)
         with pytest.raises(exceptions.KuryrSriovError, match=vif.id):
-            driver.activate_vif(vif, location(vif))
+            driver.activate_vif(pod, vif, location(vif))
         assert ids_of(driver, pod) == []
+
+    def test_another_pods_vif_is_not_activated(
+        self,
+        driver: base.PodVIFDriver,
+        pod: model.Pod,
+        other: model.Pod,
+        requests: Requests,
+        location: Locate,
+    ) -> None:
+        """A node reports what it likes, of whatever port it has heard."""
+        vif, *_ = driver.request_vifs(pod, requests)
+        theirs, *_ = driver.request_vifs(other, requests)
+        with pytest.raises(exceptions.ProviderRefused, match=theirs.id):
+            driver.activate_vif(pod, theirs, location(theirs))
+        assert [owned.placed for owned in driver.list_vifs()] == [False] * 4
+        assert driver.activate_vif(pod, vif, location(vif))
+
+    def test_another_clusters_vif_is_not_activated(
+        self,
+        driver: base.PodVIFDriver,
+        neighbour: base.PodVIFDriver,
+        pod: model.Pod,
+        requests: Requests,
+        location: Locate,
+    ) -> None:
+        """Two clusters on one cloud: whose node is it that reports?"""
+        vif, *_ = neighbour.request_vifs(pod, requests)
+        with pytest.raises(exceptions.ProviderRefused, match=vif.id):
+            driver.activate_vif(pod, vif, location(vif))
+
+    def test_a_vif_is_not_activated_on_another_node(
+        self,
+        driver: base.PodVIFDriver,
+        pod: model.Pod,
+        requests: Requests,
+        location: Locate,
+    ) -> None:
+        """The provider would move the port there, away from its pod."""
+        vif, *_ = driver.request_vifs(pod, requests)
+        elsewhere = dataclasses.replace(location(vif), node='node-elsewhere')
+        with pytest.raises(exceptions.ProviderRefused, match='node-elsewhere'):
+            driver.activate_vif(pod, vif, elsewhere)
+
+    def test_a_vif_is_not_activated_on_another_wire(
+        self,
+        driver: base.PodVIFDriver,
+        pod: model.Pod,
+        requests: Requests,
+        location: Locate,
+    ) -> None:
+        """The node knows which wire the VF is on, the controller the VIF's."""
+        vif, *_ = driver.request_vifs(pod, requests)
+        wrong = dataclasses.replace(location(vif), physical_network='no-wire')
+        with pytest.raises(exceptions.ProviderRefused, match='no-wire'):
+            driver.activate_vif(pod, vif, wrong)
+
+    # Changed meanwhile.
+
+    def test_what_is_no_longer_asked_for_and_not_in_use_goes(
+        self, driver: base.PodVIFDriver, pod: model.Pod, requests: Requests
+    ) -> None:
+        """Each edit of an annotation would make one more VIF, without end."""
+        driver.request_vifs(pod, requests)
+        for count in range(5):
+            request = dataclasses.replace(requests[0], ifname=f'eth{count}')
+            (vif,) = driver.request_vifs(pod, [request])
+            assert ids_of(driver, pod) == [vif.id]
+        assert driver.request_vifs(pod, ()) == ()
+        assert ids_of(driver, pod) == []
+
+    def test_what_is_in_use_stays_and_bars_more(
+        self,
+        driver: base.PodVIFDriver,
+        pod: model.Pod,
+        requests: Requests,
+        location: Locate,
+    ) -> None:
+        """The pod runs on it; and it has no device for another one."""
+        (vif,) = driver.request_vifs(pod, requests[:1])
+        driver.activate_vif(pod, vif, location(vif))
+        renamed = dataclasses.replace(requests[0], ifname='eth7')
+        with pytest.raises(exceptions.ProviderRefused, match=str(pod)):
+            driver.request_vifs(pod, [renamed])
+        assert ids_of(driver, pod) == [vif.id]
+        (kept,) = driver.request_vifs(pod, requests[:1])
+        assert inactive(kept) == inactive(vif)
+
+    # Two processes, one after another.
+
+    def test_who_leads_again_knows_what_was_done_meanwhile(
+        self,
+        make: MakeDriver,
+        pod: model.Pod,
+        other: model.Pod,
+        requests: Requests,
+        location: Locate,
+    ) -> None:
+        """It would make every VIF twice, or take one from a running pod."""
+        first, second = make(), make()
+        first.request_vifs(other, requests[:1])
+        second.forget_all()
+        vifs = second.request_vifs(pod, requests)
+        second.release_vifs(other)
+        for vif in vifs:
+            second.activate_vif(pod, vif, location(vif))
+        first.forget_all()
+        again = first.request_vifs(pod, requests)
+        assert [inactive(vif) for vif in again] == list(vifs)
+        assert ids_of(first, pod) == sorted(vif.id for vif in vifs)
+        (made,) = first.request_vifs(other, requests[:1])
+        assert ids_of(first, other) == [made.id]
 
     # Given back.
 
@@ -104,7 +219,7 @@ class PodVIFDriverContract(Requesting):
         """A port too few leaks; a port too many cuts off a neighbour."""
         vifs = driver.request_vifs(pod, requests)
         kept = driver.request_vifs(other, requests)
-        driver.activate_vif(vifs[0], location(vifs[0]))
+        driver.activate_vif(pod, vifs[0], location(vifs[0]))
         driver.release_vifs(pod)
         assert ids_of(driver, pod) == []
         assert ids_of(driver, other) == sorted(vif.id for vif in kept)
@@ -141,39 +256,65 @@ class PodVIFDriverContract(Requesting):
         assert ids_of(driver, pod) == sorted(vif.id for vif in vifs)
         assert ids_of(driver, other) == [more[0].id]
 
-    def test_orphans_are_collected_and_nothing_else(
+    def test_it_tells_of_which_pod_a_vif_is_how_old_and_whether_placed(
         self,
-        impatient: base.PodVIFDriver,
+        driver: base.PodVIFDriver,
+        pod: model.Pod,
+        other: model.Pod,
+        requests: Requests,
+        location: Locate,
+    ) -> None:
+        """Whoever collects orphans asks for that very pod, by its name."""
+        vif, *_ = driver.request_vifs(pod, requests)
+        driver.request_vifs(other, requests[:1])
+        driver.activate_vif(pod, vif, location(vif))
+        listed = list(driver.list_vifs())
+        named = {(o.pod.namespace, o.pod.name, o.pod.uid) for o in listed}
+        assert named == {
+            (one.namespace, one.name, one.uid) for one in (pod, other)
+        }
+        assert [o.vif.id for o in listed if o.placed] == [vif.id]
+        assert all(0 <= owned.age < MINUTES for owned in listed)
+
+    def test_one_vif_is_given_back_and_nothing_else(
+        self,
+        driver: base.PodVIFDriver,
         pod: model.Pod,
         other: model.Pod,
         requests: Requests,
     ) -> None:
         """A deletion that nobody saw leaks; a running pod is no orphan."""
-        orphans = impatient.request_vifs(pod, requests)
-        kept = impatient.request_vifs(other, requests)
-        collected = impatient.collect_orphans({other.uid})
-        assert isinstance(collected, tuple)
-        assert sorted(collected) == sorted(vif.id for vif in orphans)
-        assert ids_of(impatient, pod) == []
-        assert ids_of(impatient, other) == sorted(vif.id for vif in kept)
-        assert impatient.collect_orphans({other.uid}) == ()
+        driver.request_vifs(pod, requests)
+        kept = driver.request_vifs(other, requests)
+        first, *rest = [o for o in driver.list_vifs() if o.pod.uid == pod.uid]
+        driver.release_vif(first)
+        driver.release_vif(first)
+        assert ids_of(driver, pod) == sorted(owned.vif.id for owned in rest)
+        assert ids_of(driver, other) == sorted(vif.id for vif in kept)
 
-    def test_a_young_vif_is_no_orphan(
-        self, driver: base.PodVIFDriver, pod: model.Pod, requests: Requests
-    ) -> None:
-        """Its pod may be younger than the list of pods."""
-        vifs = driver.request_vifs(pod, requests)
-        assert driver.collect_orphans(set()) == ()
-        assert ids_of(driver, pod) == sorted(vif.id for vif in vifs)
-
-    def test_another_clusters_vifs_are_no_orphans(
+    def test_a_vif_that_was_placed_since_it_was_listed_is_not_given_back(
         self,
-        impatient: base.PodVIFDriver,
+        driver: base.PodVIFDriver,
+        pod: model.Pod,
+        requests: Requests,
+        location: Locate,
+    ) -> None:
+        """Of two for one interface, the one in use is not the double."""
+        (vif,) = driver.request_vifs(pod, requests[:1])
+        (owned,) = driver.list_vifs()
+        driver.activate_vif(pod, vif, location(vif))
+        with pytest.raises(exceptions.TransientError):
+            driver.release_vif(owned)
+        assert ids_of(driver, pod) == [vif.id]
+
+    def test_another_clusters_vifs_are_not_listed(
+        self,
+        driver: base.PodVIFDriver,
         neighbour: base.PodVIFDriver,
         pod: model.Pod,
         requests: Requests,
     ) -> None:
         """Two clusters on one cloud do not know each other's pods."""
         vifs = neighbour.request_vifs(pod, requests)
-        assert impatient.collect_orphans(set()) == ()
+        assert list(driver.list_vifs()) == []
         assert ids_of(neighbour, pod) == sorted(vif.id for vif in vifs)

@@ -39,7 +39,8 @@ def answer(status: int, kind: str = '', **headers: str) -> requests.Response:
         (409, 'IpAddressAlreadyAllocated', exceptions.ProviderExhausted),
         (409, 'PortBound', neutron.NeutronRefused),
         (404, 'SubnetNotFound', neutron.NeutronRefused),
-        (403, 'PolicyNotAuthorized', neutron.NeutronRefused),
+        (401, '', neutron.NeutronDenied),
+        (403, 'PolicyNotAuthorized', neutron.NeutronDenied),
         (400, '', neutron.NeutronRefused),
         (
             412,
@@ -75,7 +76,7 @@ def test_retry_after(given: str | None, seconds: float) -> None:
 @pytest.mark.parametrize(
     ('cause', 'expected'),
     [
-        (ks_exceptions.Unauthorized(), neutron.NeutronRefused),
+        (ks_exceptions.Unauthorized(), neutron.NeutronDenied),
         (ks_exceptions.ConnectFailure(), exceptions.ProviderUnavailable),
         (ks_exceptions.ConnectTimeout(), exceptions.ProviderUnavailable),
         (ks_exceptions.DiscoveryFailure(), exceptions.ProviderUnavailable),
@@ -97,16 +98,42 @@ def test_our_own_errors_pass() -> None:
         raise ZeroDivisionError
 
 
-def test_refusal_crosses_processes() -> None:
-    error = neutron.NeutronRefused('text', 'PortNotFound', 404)
+@pytest.mark.parametrize(
+    'kind', [neutron.NeutronRefused, neutron.NeutronDenied]
+)
+def test_refusal_crosses_processes(kind: Any) -> None:
+    error = kind('text', 'PortNotFound', 404)
 
     again = pickle.loads(pickle.dumps(error))
 
+    assert type(again) is kind
     assert (str(again), again.type, again.status) == (
         'text',
         'PortNotFound',
         404,
     )
+
+
+@pytest.mark.parametrize(
+    'content', [b'', b'<html>', b'[]', b'{}', b'{"port": 7}', b'{"port": [']
+)
+def test_garbage_in_place_of_an_answer_is_no_answer(content: bytes) -> None:
+    """What was asked for may have been done all the same."""
+    response = answer(201)
+    response._content = content
+
+    for read in (neutron._read_object, neutron._read_list):
+        with pytest.raises(exceptions.ProviderUnavailable) as caught:
+            read(response, 'port')
+        assert f'HTTP 201, {len(content)} bytes' in str(caught.value)
+
+
+def test_an_answer_is_read() -> None:
+    response = answer(200)
+    response._content = b'{"port": {"id": "a"}, "ports": [{"id": "b"}]}'
+
+    assert neutron._read_object(response, 'port') == {'id': 'a'}
+    assert neutron._read_list(response, 'ports') == [{'id': 'b'}]
 
 
 def test_answer_without_a_date() -> None:

@@ -27,6 +27,7 @@ def describe(subnet_id):
 def driver(**options):
     conf = {
         'default_physnet_subnets': {'physnet22': 'four'},
+        'network_physnets': {},
         'physnet_resource_mappings': {},
         'device_plugin_resource_prefix': 'intel.com',
         'resource_driver_mappings': {},
@@ -120,18 +121,29 @@ def test_subnet_without_physnet():
 
 
 @pytest.mark.parametrize(
-    ('resource', 'options'),
+    'options',
     [
-        ('intel.com/physnet23', {}),
-        ('', {'default_physnet_subnets': {'physnet23': 'cloud'}}),
+        {'network_physnets': {'vxlan': 'physnet23'}},
+        {'default_physnet_subnets': {'physnet23': 'cloud'}},
     ],
-    ids=['from the resource', 'from the defaults'],
+    ids=['of its network', 'of a default'],
 )
-def test_a_physnet_that_neutron_does_not_tell(resource, options):
-    (subnet,) = driver(**options).get_subnets(
-        request('cloud', resource=resource)
-    )
+def test_a_physnet_that_neutron_does_not_tell(options):
+    (subnet,) = driver(**options).get_subnets(request('cloud'))
     assert subnet.physnet == 'physnet23'
+
+
+def test_a_nad_does_not_choose_the_wire_by_naming_a_resource():
+    message = refused(request('cloud', resource='intel.com/physnet23'))
+    assert 'add vxlan:PHYSNET to [sriov] network_physnets' in message
+
+
+def test_a_resource_on_another_wire_than_the_configured_one():
+    message = refused(
+        request('cloud', resource='intel.com/physnet22'),
+        network_physnets={'vxlan': 'physnet23'},
+    )
+    assert 'is on physnet physnet23' in message
 
 
 def test_unknown_subnet_names_the_nad():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The networks annotation is honoured in full or refused with a reason."""
 
+import itertools
 import json
 from contextlib import suppress
 
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kuryr_sriov.exceptions import InvalidAnnotation
+from kuryr_sriov.npwg import annotation
 from kuryr_sriov.npwg.requests import Selection, entries_of, parse_networks
 
 GUID = '00:11:22:33:44:55:66:77'
@@ -230,12 +232,6 @@ BAD_ELEMENT = [
         {'ipam-claim-reference': 'x', 'ips': ['10.0.0.2']},
         'it has ips and ipam-claim-reference; keep one.',
     ),
-    (
-        {'interfaces': 'x'},
-        "there is no key 'interfaces'; use name, namespace, ips, mac, "
-        'interface, default-route, infiniband-guid, portMappings, '
-        'bandwidth, cni-args, ipam-claim-reference, or a reverse-DNS key.',
-    ),
 ]
 
 
@@ -363,3 +359,36 @@ def test_any_text_is_entries_or_a_refusal(value):
     with suppress(InvalidAnnotation):
         entries = parse_networks(value, 'mine')
         assert len({entry.ifname for entry in entries}) == len(entries)
+
+
+def test_keys_that_nobody_knows_are_left_to_whose_network_it_is():
+    value = '[{"name": "a", "interfaces": 1, "x.y/z": 2, "mac": "no"}]'
+    (found,) = parse_networks(value.replace(', "mac": "no"', ''), 'mine')
+    assert found.unknown == ('interfaces',)
+    with pytest.raises(InvalidAnnotation, match='mac'):
+        parse_networks(value, 'mine')
+
+
+def test_an_annotation_of_any_size_is_read_in_one_pass():
+    """Comparisons are counted: each key is compared with few others."""
+    compared = itertools.count()
+
+    class Key(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            next(compared)
+            return str.__eq__(self, other)
+
+    pairs = [(Key(f'k{number}.x'), 1) for number in range(5000)]
+    hook = {}
+
+    def remember(_text, object_pairs_hook):
+        hook['found'] = object_pairs_hook(pairs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json, 'loads', remember)
+        annotation.read_json('', AssertionError)
+    assert len(hook['found']) == 5000
+    assert next(compared) < 5000

@@ -7,7 +7,12 @@ import pytest
 
 from kuryr_sriov import model
 from kuryr_sriov.exceptions import InvalidAnnotation
-from kuryr_sriov.npwg.requests import Selection, pod_of, request_of
+from kuryr_sriov.npwg.requests import (
+    Selection,
+    pod_of,
+    request_of,
+    wants_vifs,
+)
 
 ENTRY = Selection('default', 'sriov-net1', 'net1')
 
@@ -38,7 +43,7 @@ def test_what_the_pod_asks_for_goes_into_the_request():
         mac='02:00:00:00:00:07',
         gateways=('10.0.0.1',),
     )
-    body = ours(subnetId=['uuid-4', 'uuid-6'])
+    body = ours(subnetId=['uuid-4', 'uuid-6'], allow=['ips', 'mac'])
     body['metadata']['annotations']['k8s.v1.cni.cncf.io/resourceName'] = (
         'intel.com/physnet22'
     )
@@ -148,3 +153,79 @@ def test_pod_of_a_kubernetes_object():
 def test_an_unscheduled_pod_has_no_node(more):
     metadata = {'namespace': 'default', 'name': 'nginx', 'uid': 'u-1'}
     assert pod_of({'metadata': metadata, **more}).node == ''
+
+
+@pytest.mark.parametrize(
+    ('wish', 'key'),
+    [
+        ({'ips': ('10.0.0.2',)}, 'ips'),
+        ({'mac': '02:00:00:00:00:07'}, 'mac'),
+    ],
+)
+def test_a_pod_chooses_only_what_the_author_of_the_nad_allows(wish, key):
+    entry = Selection('a', 'b', 'net1', **wish)
+    other = {'ips': 'mac', 'mac': 'ips'}[key]
+    for allow in ([], [other]):
+        with pytest.raises(InvalidAnnotation) as caught:
+            request_of(entry, ours(allow=allow))
+        assert str(caught.value) == (
+            'NetworkAttachmentDefinition a/b: its pods may not choose '
+            f'{key}; remove {key} from the annotation '
+            f"k8s.v1.cni.cncf.io/networks of the pod, or add '{key}' to "
+            f'"allow" in {KURYR_CONFIG}.'
+        )
+    request_of(entry, ours(allow=[key]))
+
+
+@pytest.mark.parametrize('allow', ['ips', None, {}, ['gateway'], [[]], [7]])
+def test_what_a_nad_allows_is_a_list_of_known_choices(allow):
+    with pytest.raises(InvalidAnnotation, match='is not a list of ips and'):
+        request_of(ENTRY, ours(allow=allow))
+
+
+def test_a_key_that_nobody_knows_is_refused_where_the_network_is_ours():
+    entry = Selection('a', 'b', 'net1', unknown=('interfaces',))
+    assert request_of(entry, nad()) is None
+    with pytest.raises(InvalidAnnotation) as caught:
+        request_of(entry, ours())
+    assert str(caught.value) == (
+        'annotation k8s.v1.cni.cncf.io/networks, network a/b: there is no '
+        "key 'interfaces'; use name, namespace, ips, mac, interface, "
+        'default-route, infiniband-guid, portMappings, bandwidth, cni-args, '
+        'ipam-claim-reference, or a reverse-DNS key.'
+    )
+
+
+def scheduled(annotation='a', status=None, **spec):
+    metadata = {'annotations': {'k8s.v1.cni.cncf.io/networks': annotation}}
+    spec = {'nodeName': 'node1', **spec}
+    return {'metadata': metadata, 'spec': spec, 'status': status}
+
+
+def deleting(body):
+    body['metadata']['deletionTimestamp'] = '2026-01-01T00:00:00Z'
+    return body
+
+
+def test_a_running_pod_that_names_networks_wants_vifs():
+    assert wants_vifs(scheduled())
+    assert wants_vifs(scheduled(status={'phase': 'Running'}))
+    assert wants_vifs(scheduled(hostNetwork=False))
+
+
+@pytest.mark.parametrize(
+    'body',
+    [
+        scheduled(' '),
+        {'metadata': {}, 'spec': {'nodeName': 'node1'}},
+        scheduled(nodeName=''),
+        scheduled(nodeName=None),
+        scheduled(hostNetwork=True),
+        scheduled(status={'phase': 'Succeeded'}),
+        scheduled(status={'phase': 'Failed'}),
+        deleting(scheduled()),
+        {'metadata': scheduled()['metadata']},
+    ],
+)
+def test_a_pod_that_must_have_no_vifs(body):
+    assert not wants_vifs(body)

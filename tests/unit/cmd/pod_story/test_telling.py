@@ -15,7 +15,7 @@ from kuryr_sriov.cmd.main import main
 from kuryr_sriov.cmd.pod_story import telling
 from kuryr_sriov.controller import Controller
 from kuryr_sriov.node import Node
-from kuryr_sriov.npwg import requests
+from kuryr_sriov.npwg import nad_config, requests
 from kuryr_sriov.testing.simulation.kubelet import Kubelet
 from kuryr_sriov.testing.simulation.simulated_node import SimulatedNode
 
@@ -179,7 +179,7 @@ def test_too_few_devices_are_requested(place):
         path = place.nad_path('default', name)
         nad = json.loads(json.dumps(place.session.objects[path]))
         annotations = nad['metadata'].setdefault('annotations', {})
-        annotations[requests.RESOURCE_NAME] = 'intel.com/physnet22'
+        annotations[nad_config.RESOURCE_NAME] = 'intel.com/physnet22'
         place.session.objects[path] = nad
     place.show_pod(pod)
     first, *_ = place.story().troubles

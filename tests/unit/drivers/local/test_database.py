@@ -3,13 +3,17 @@
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.drivers.local import database
@@ -93,7 +97,7 @@ def test_a_killed_process_leaves_nothing(path):
     )
     assert done.returncode == -signal.SIGKILL
     with database.Database(str(path), 10.0).transaction() as allocations:
-        assert allocations.get('id') == VIF
+        assert allocations.get('id') == (VIF, POD.uid)
 
 
 def test_nothing_stays_open(path):
@@ -167,9 +171,9 @@ def test_locked_by_another_thread(path):
 def test_newer_schema(path):
     use(path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute('PRAGMA user_version = 2')
+        connection.execute('PRAGMA user_version = 3')
     message = unusable(path)
-    assert 'has schema 2, this release knows 1' in message
+    assert 'has schema 3, this release knows 2' in message
     assert 'install the release that wrote it' in message
 
 
@@ -206,7 +210,7 @@ def test_record_that_cannot_be_read(path):
         pytest.raises(exceptions.ConfigurationError, match='record of a VIF'),
         base.transaction() as allocations,
     ):
-        allocations.owned()
+        allocations.list_owned()
 
 
 def test_stored_form(path):
@@ -218,7 +222,7 @@ def test_stored_form(path):
                 row[1]
                 for row in connection.execute(f'PRAGMA table_info({table})')
             ]
-            for table in ('vif', 'address')
+            for table in ('vif', 'address', 'run')
         }
         ips = connection.execute('SELECT ip FROM address').fetchall()
     assert columns == {
@@ -236,5 +240,68 @@ def test_stored_form(path):
             'record',
         ],
         'address': ['network', 'ip', 'vif'],
+        'run': ['network', 'first', 'last'],
     }
     assert ips == [(bytes(15) + b'\1',), (bytes(15) + b'\2',)]
+
+
+CHANGES = st.lists(
+    st.tuples(st.booleans(), st.integers(0, 20)), min_size=1, max_size=60
+)
+POOLS = st.lists(st.integers(0, 20), min_size=2, unique=True).map(
+    lambda cuts: [
+        range(start, stop) for start, stop in itertools.pairwise(sorted(cuts))
+    ][::2]
+)
+
+
+@given(CHANGES, POOLS)
+def test_the_lowest_free_address_is_found_whatever_came_and_went(
+    changes, pools
+):
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        base = database.Database(f'{folder}/local.sqlite', 10.0)
+        allocations = stack.enter_context(base.transaction())
+        used = set()
+        for add, ip in changes:
+            if add and ip not in used:
+                used.add(ip)
+                vif = dataclasses.replace(
+                    VIF, id=str(ip), ifname=str(ip), mac=str(ip)
+                )
+                allocations.add(POD, 'net', [ip], '{}', vif)
+            elif not add:
+                used.discard(ip)
+                allocations.remove(str(ip))
+            free = set().union(*pools) - used
+            found = allocations.lowest_free('net', pools)
+            assert found == min(free, default=None)
+
+
+def test_one_more_vif_reads_as_little_among_thousands_as_among_few(path):
+    """Counted in steps of SQLite's virtual machine, not in seconds."""
+    base = database.Database(str(path), 10.0)
+    steps = []
+
+    def add(allocations, number):
+        ip = allocations.lowest_free('net', [range(1, 2**64)])
+        assert ip == number
+        mac = f'02:00:00:00:{number >> 8:02x}:{number & 255:02x}'
+        assert not allocations.mac_holder('', mac)
+        pod = model.Pod('ns', f'pod-{number}', f'uid-{number}')
+        vif = dataclasses.replace(VIF, id=str(number), mac=mac)
+        assert allocations.find_vifs(pod.uid) == {}
+        allocations.add(pod, 'net', [ip], '{}', vif)
+
+    with base.transaction() as allocations:
+        connection = allocations._execute.__self__
+        for number in range(1, 3001):
+            count = itertools.count()
+            # what the handler returns is whether to interrupt
+            connection.set_progress_handler(lambda c=count: next(c) * 0, 1)
+            add(allocations, number)
+            connection.set_progress_handler(None, 1)
+            steps.append(next(count))
+    # a B-tree is a level deeper for hundreds of times as many rows
+    assert max(steps[-500:]) < 2 * max(steps[:100])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Addresses as numbers, and the search for a free one."""
+"""Addresses as numbers."""
 
 import ipaddress
 import itertools
@@ -47,16 +47,3 @@ def test_without(pools, hole):
     left = ip_ranges.without(pools, hole)
     assert set().union(*left) == set().union(*pools) - {hole}
     assert all(left)
-
-
-@given(st.sets(st.integers(0, 60)), DISJOINT)
-def test_first_free_is_the_lowest(used, pools):
-    free = set().union(*pools) - used
-    found = ip_ranges.first_free(sorted(used), pools)
-    assert found == min(free, default=None)
-
-
-def test_first_free_reads_no_further_than_the_gap():
-    used = iter([1, 2, 9, 10])
-    assert ip_ranges.first_free(used, [range(1, 2**100)]) == 3
-    assert list(used) == [10]

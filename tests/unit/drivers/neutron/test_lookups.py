@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -79,9 +81,9 @@ class Source:
         return SUBNET if name == 'subnet' else {'id': 'net', **SEGMENT}
 
 
-def test_facts_are_kept_until_they_are_old_or_forgotten() -> None:
+def test_subnets_are_kept_until_they_are_old_or_forgotten() -> None:
     source: Any = Source()
-    known = lookups.Facts(source, 300, lambda: source.now)
+    known = lookups.Lookups(source, 300, lambda: source.now)
 
     known.subnet('sub')
     source.now = 299
@@ -97,9 +99,29 @@ def test_facts_are_kept_until_they_are_old_or_forgotten() -> None:
     assert len(source.asked) == 6
 
 
+def test_one_hung_subnet_holds_up_no_other() -> None:
+    hung, go = threading.Event(), threading.Event()
+
+    class Slow(Source):
+        def get(self, collection: str, name: str, id: str) -> dict[str, Any]:
+            if id == 'hung':
+                hung.set()
+                assert go.wait(30)
+            return super().get(collection, name, id)
+
+    source: Any = Slow()
+    known = lookups.Lookups(source, 300, lambda: source.now)
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(known.subnet, 'hung') for _ in range(2)]
+        assert hung.wait(30)
+        assert known.subnet('sub').cidr == '10.0.0.0/8'
+        go.set()
+        assert [each.result(30).id for each in waiting] == ['sub', 'sub']
+
+
 def test_refusals_are_not_kept() -> None:
     source: Any = Source()
-    known = lookups.Facts(source, 300, lambda: source.now)
+    known = lookups.Lookups(source, 300, lambda: source.now)
 
     for _time in range(2):
         with pytest.raises(exceptions.ProviderRefused):

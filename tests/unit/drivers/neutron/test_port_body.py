@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ SUBNET = model.Subnet('sub-4', 'net', 'physnet22', '192.168.2.0/24', vlan=None)
 REQUEST = model.NetworkRequest(
     'default', 'sriov', 'net1', resource='intel.com/a', subnets=(SUBNET,)
 )
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def port(**more: Any) -> dict[str, Any]:
@@ -157,7 +155,6 @@ def test_name_holds_the_interface(
     'more',
     [
         {'binding:host_id': 'node-2'},
-        {'binding:vif_type': 'binding_failed'},
         {'network_id': 'another'},
         {'fixed_ips': []},
     ],
@@ -167,26 +164,59 @@ def test_port_that_does_not_fit(more: dict[str, Any]) -> None:
     assert not port_body.parse(port(**more)).fits(POD, REQUEST)
 
 
-def test_orphans() -> None:
-    def one(
-        id: str, uid: str, pci: str = '', age: int = 100
-    ) -> port_body.Port:
-        made = port_body.parse(port(id=id, device_id=uid))
-        created = NOW - timedelta(seconds=age)
-        return dataclasses.replace(made, pci_slot=pci, created=created)
+@pytest.mark.parametrize(
+    ('more', 'expected'),
+    [
+        ({}, ('default', 'nginx', 'net1')),
+        ({'name': 'a/b/c'}, ('a', 'b', 'c')),
+        ({'name': 'web'}, ('', '', 'web')),
+        ({'name': ''}, ('', '', '')),
+        ({'name': 'web/net1'}, ('', '', 'net1')),
+        ({'name': f'a/{"b" * 248}/net1'}, ('', '', 'net1')),
+    ],
+)
+def test_the_pod_is_named_only_where_its_whole_name_is_there(
+    more: dict[str, Any], expected: tuple[str, ...]
+) -> None:
+    """Else the API server would be asked for a pod that never was."""
+    parsed = port_body.parse(port(**more))
 
-    listed = [
-        one('used', 'alive', '0000:02:00.1'),
-        one('double', 'alive'),
-        one('young double', 'alive', age=5),
-        one('unused', 'alive too'),
-        one('gone', 'dead', '0000:02:00.2'),
-        one('young', 'dead', age=5),
-        dataclasses.replace(one('undated', 'dead'), created=None),
-    ]
+    found = parsed.pod.namespace, parsed.pod.name, parsed.ifname
+    assert found == expected
+    assert (parsed.pod.uid, parsed.pod.node) == ('uid-1', 'node-1')
 
-    found = port_body.orphans(
-        listed, ['alive', 'alive too'], NOW - timedelta(seconds=60)
-    )
 
-    assert [each.id for each in found] == ['double', 'gone']
+@pytest.mark.parametrize(
+    ('more', 'ours'),
+    [
+        ({}, True),
+        ({'device_owner': 'compute:nova'}, False),
+        ({'device_owner': None}, False),
+        ({'description': "kuryr-sriov port of cluster 'green'"}, False),
+        ({'description': ''}, False),
+    ],
+)
+def test_whose_port_it_is(more: dict[str, Any], ours: bool) -> None:
+    defaults = port_body.Defaults(cluster='blue')
+    body = {
+        'device_owner': port_body.DEVICE_OWNER,
+        'description': defaults.description,
+        **more,
+    }
+
+    assert port_body.parse(port(**body)).is_of(defaults) is ours
+
+
+@pytest.mark.parametrize(
+    'body',
+    [
+        {},
+        {'id': 'p'},
+        port(name=None),
+        port(fixed_ips=[{}]),
+        port(created_at=7),
+    ],
+)
+def test_a_port_that_cannot_be_read_is_no_answer(body: dict[str, Any]) -> None:
+    with pytest.raises(exceptions.ProviderUnavailable, match='cannot be read'):
+        port_body.parse(body)

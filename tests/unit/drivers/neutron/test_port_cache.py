@@ -13,6 +13,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from kuryr_sriov import model
 from kuryr_sriov.drivers.neutron.port_body import Port
 from kuryr_sriov.drivers.neutron.port_cache import KnownPorts
 
@@ -22,8 +23,8 @@ slots = st.sampled_from(['0000:02:00.1', '0000:02:00.2'])
 
 def port(id: str, pci_slot: str = '') -> Port:
     """Ports 1 and 2 are of one pod, 3 and 4 of another."""
-    uid = 'a' if id in ('p1', 'p2') else 'b'
-    return Port(id, uid, 'net1', 'net', '', (), 'node', pci_slot=pci_slot)
+    pod = model.Pod('ns', 'pod', 'a' if id in ('p1', 'p2') else 'b')
+    return Port(id, pod, 'net1', 'net', '', (), 'node', pci_slot=pci_slot)
 
 
 class KnownPortsMachine(RuleBasedStateMachine):
@@ -65,8 +66,8 @@ class KnownPortsMachine(RuleBasedStateMachine):
         self.free(id)
 
     @rule()
-    def restart(self) -> None:
-        self.known = KnownPorts()
+    def lead_again(self) -> None:
+        self.known.forget_all()
         assert not self.known.loaded
         self.known.load(self.ports.values())
         assert self.known.loaded
@@ -74,11 +75,13 @@ class KnownPortsMachine(RuleBasedStateMachine):
     @rule()
     def doubt_and_look(self) -> None:
         self.known.doubt('a')
-        assert self.known.in_doubt('a')
+        assert self.known.lost_track_of('a')
+        assert self.known.may_lack_some_of('a')
         self.known.replace(
             'a', [one for one in self.ports.values() if one.pod_uid == 'a']
         )
-        assert not self.known.in_doubt('a')
+        assert not self.known.lost_track_of('a')
+        assert not self.known.may_lack_some_of('a')
 
     def free(self, id: str) -> None:
         for slot, holder in list(self.holders.items()):
@@ -105,3 +108,44 @@ def test_the_port_to_use_comes_first() -> None:
         known.put(one)
 
     assert [one.id for one in known.of('a')] == ['p1', 'p2']
+
+
+def test_a_pod_may_have_ports_of_a_predecessor_for_a_while() -> None:
+    now = [0.0]
+    known = KnownPorts(lambda: now[0], settling=100)
+    known.load([])
+    assert known.may_lack_some_of('a')
+    assert not known.lost_track_of('a')
+
+    known.replace('a', [])
+    assert not known.may_lack_some_of('a')
+    assert known.may_lack_some_of('b')
+
+    now[0] = 100.0
+    assert not known.may_lack_some_of('b')
+    known.doubt('b')
+    assert known.may_lack_some_of('b')
+
+    known.forget_all()
+    assert known.may_lack_some_of('a')
+    assert not known.loaded
+
+
+def test_a_vf_that_was_taken_from_a_port_is_free() -> None:
+    known = KnownPorts()
+    known.put(port('p1', '0000:02:00.1'))
+    assert known.claim('node', '0000:02:00.1', 'p3') == 'p1'
+
+    known.replace('a', [port('p1')])
+
+    assert known.claim('node', '0000:02:00.1', 'p3') == 'p3'
+
+
+def test_a_look_at_a_pod_leaves_the_claim_that_is_under_way() -> None:
+    known = KnownPorts()
+    known.put(port('p1'))
+    assert known.claim('node', '0000:02:00.1', 'p1') == 'p1'
+
+    known.replace('a', [port('p1')])
+
+    assert known.claim('node', '0000:02:00.1', 'p3') == 'p1'

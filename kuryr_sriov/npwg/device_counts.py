@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many devices a pod requests of each resource."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from kuryr_sriov.exceptions import InvalidAnnotation
+
+_QUANTITY = re.compile('([0-9]{1,18}(?:[eE][0-9]{1,2})?)([kMGTPE]?|[KMGTPE]i)')
+_UNITS = {
+    '': 1,
+    **{unit: 1000**power for power, unit in enumerate('kMGTPE', 1)},
+    **{f'{unit}i': 1024**power for power, unit in enumerate('KMGTPE', 1)},
+}
+
+
+def requested_devices(body: Mapping[str, Any]) -> dict[str, int]:
+    """How many devices a pod requests of each extended resource.
+
+    As Kubernetes counts: the sum over its containers, sidecars (init
+    containers that keep running) among them, or what one init container
+    requests if that is more. Requests default to limits.
+    """
+    spec = body.get('spec', {})
+    running: Counter[str] = Counter()
+    for container in spec.get('containers') or ():
+        running += _devices(container)
+    passing: Counter[str] = Counter()
+    for container in spec.get('initContainers') or ():
+        if container.get('restartPolicy') == 'Always':
+            running += _devices(container)
+        else:
+            passing |= _devices(container)
+    return dict(running | passing)
+
+
+def _devices(container: Mapping[str, Any]) -> Counter[str]:
+    resources = container.get('resources') or {}
+    quantities = {
+        **(resources.get('limits') or {}),
+        **(resources.get('requests') or {}),
+    }
+    return Counter(
+        {
+            resource: _count(resource, quantity)
+            for resource, quantity in quantities.items()
+            if '/' in resource  # else Kubernetes' own, such as cpu
+        }
+    )
+
+
+def _count(resource: str, quantity: object) -> int:
+    """A quantity, which Kubernetes keeps whole for extended resources."""
+    match = _QUANTITY.fullmatch(str(quantity))
+    if match is None:
+        raise InvalidAnnotation(
+            f'the request for {resource} is {quantity!r}, which is no whole '
+            f'number; request a number of devices.'
+        )
+    number, unit = match.groups()
+    return int(Decimal(number) * _UNITS[unit])
