@@ -24,6 +24,7 @@
         ├── DeviceMissing         no such PCI device, or not a VF
         ├── UnsupportedSetting    the NIC cannot do ``setting``
         ├── KernelError           the kernel refused; ``errno`` says why
+        ├── SandboxDeleted        DEL came while ADD was under way
         ├── Drifted               a VF is not as it was attached
         ├── Owed                  a VF could not be restored, by any way
         ├── ProviderRefused       the network provider says no
@@ -180,6 +181,10 @@ class KernelError(PermanentError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.args[0], self.errno)
+
+
+class SandboxDeleted(PermanentError):
+    """DEL came for a sandbox while its ADD was under way: it has no VF."""
 
 
 class Drifted(PermanentError):

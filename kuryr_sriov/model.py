@@ -18,6 +18,9 @@ PCI_ADDRESS = re.compile(
 )
 """Form of a PCI address; a domain may have eight digits (Intel VMD)."""
 
+RESERVED_IFNAMES = frozenset({'lo', 'eth0'})
+"""Interfaces that a pod has already, from the kernel and the runtime."""
+
 LinkState = Literal['auto', 'enable', 'disable']
 VlanProto = Literal['802.1q', '802.1ad']
 
@@ -369,6 +372,25 @@ class Attachment:
     def key(self) -> tuple[str, str]:
         """CNI's key: container id and interface name."""
         return self.sandbox.container_id, self.vif.ifname
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A record of the ledger that cannot be read.
+
+    Its VF is given to nobody until the next boot, or until somebody who has
+    looked at it says so: another pod may have it.
+
+    :param pci: PCI address of the VF.
+    :param boot_id: of the boot in which it was set aside; empty where it
+        was not yet.
+    """
+
+    container_id: str
+    ifname: str
+    pci: str
+    reason: str
+    boot_id: str = ''
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
@@ -15,7 +16,7 @@ from kuryr_sriov import exceptions, model, plugins
 from kuryr_sriov.binding import base
 from kuryr_sriov.config import loading
 from kuryr_sriov.handlers import attach as steps
-from kuryr_sriov.handlers import protocols
+from kuryr_sriov.handlers import protocols, validate
 from kuryr_sriov.handlers.events import (
     Event,
     Observer,
@@ -26,9 +27,10 @@ from kuryr_sriov.handlers.events import (
 )
 from kuryr_sriov.handlers.hooks import NodeStep
 from kuryr_sriov.handlers.pipeline import Pipeline
-from kuryr_sriov.handlers.restore import Reconciled, Restorer
+from kuryr_sriov.handlers.restore import NotRestored, Reconciled, Restorer
+from kuryr_sriov.handlers.sandboxes import Sandboxes
 from kuryr_sriov.handlers.wiring import Wiring
-from kuryr_sriov.host import ledger, linux, locks
+from kuryr_sriov.host import ledger, linux, locks, wait
 
 
 class Node:
@@ -67,13 +69,24 @@ class Node:
             ],
             self._observe,
         )
-        state = Path(conf.sriov.state_dir)
-        self.ledger = ledger.Ledger(state / 'ledger.sqlite')
+        self._boot_id = self._host.boot_id()
+        self._timeout = conf.sriov.attachment_timeout
+        self.ledger = ledger.Ledger(
+            conf.sriov.state_dir,
+            boot_id=self._boot_id,
+            tell=self._tell_set_aside,
+        )
         self._locks = locks.PfLocks(
-            state / 'locks', conf.sriov.pf_lock_timeout
+            Path(conf.sriov.state_dir) / 'locks', conf.sriov.pf_lock_timeout
         ).hold
+        self._sandboxes = Sandboxes(self._host.links, self._boot_id)
         self._restorer = Restorer(
-            self.ledger, self._wiring, self._host.boot_id(), self._observe
+            self.ledger,
+            self._wiring,
+            self._sandboxes,
+            self._boot_id,
+            self._timeout,
+            self._observe,
         )
         self._allocations = allocations or _kubelet_allocations(conf)
         self._pipeline = self._build_pipeline()
@@ -91,12 +104,19 @@ class Node:
 
         :param devices: VFs the kubelet allocated, where the host knows
             them (as Multus does); otherwise the kubelet is asked.
+        It takes ``[sriov] attachment_timeout`` at most; what a failure has to
+        take back may take as long again.
+
+        :raises InvalidInput: a name, path or VIF cannot be used.
         :raises NotAllocated: the pod has too few VFs.
         :raises UnsupportedSetting: the NIC cannot do what a VIF asks for.
         :raises DeviceBusy: a running sandbox of another pod has the VF.
         """
         request = steps.AttachRequest(sandbox, tuple(vifs), tuple(devices))
-        with telling(self._observe, request.event):
+        with (
+            telling(self._observe, request.event),
+            wait.limit(self._timeout),
+        ):
             return tuple(self._pipeline.run(request).attached)
 
     def announce(self, container_id: str) -> None:
@@ -119,8 +139,15 @@ class Node:
 
         Nothing on record is success. An error in one does not keep the
         others; the first is raised at the end, and a retry goes on there.
+        What no retry would restore stays on record with its reason, and is
+        success. It takes ``[sriov] attachment_timeout`` at most.
         """
-        with self._telling('detach', container_id, ifname):
+        with (
+            self._telling('detach', container_id, ifname),
+            wait.limit(self._timeout),
+        ):
+            # First: an attach under way finds it, or has its record by now.
+            self.ledger.cancel_intents(container_id, ifname)
             self._restorer.restore_all(
                 self.ledger.of(container_id, ifname),
                 'detach',
@@ -147,15 +174,20 @@ class Node:
         """Give back what a crash, a reboot or a lost DEL left; at start.
 
         Those are attachments that were not completed, that were made
-        before the last boot, or whose network namespace is gone. Each
-        fails by itself.
+        before the last boot, whose network namespace is gone, or that owe
+        something. Each fails by itself, and so does a record that cannot be
+        read.
         """
         with self._telling('reconcile'):
-            return self._restorer.restore_all(
+            result = self._restorer.restore_all(
                 self.ledger.all(),
                 'reconcile',
-                unless=self._lives,
+                unless=self._is_in_use,
                 locks=self._locks,
+            )
+            unreadable = self._unreadable_records()
+            return dataclasses.replace(
+                result, failed=(*result.failed, *unreadable)
             )
 
     def collect_garbage(
@@ -168,7 +200,9 @@ class Node:
         :param valid_container_ids: the container ids of
             ``cni.dev/valid-attachments``. Its interface names are those of
             the plugin chain (``eth0``), not those of the pod's VFs.
+        :raises InvalidInput: they are anything else.
         """
+        validate.check_container_ids(valid_container_ids)
         valid = frozenset(valid_container_ids)
         with self._telling('collect-garbage'):
             return self._restorer.restore_all(
@@ -177,6 +211,10 @@ class Node:
                 unless=lambda record: record.sandbox.container_id in valid,
                 locks=self._locks,
             )
+
+    def set_aside(self) -> tuple[model.SetAside, ...]:
+        """Records that cannot be read, each with the VF that it keeps."""
+        return self.ledger.set_aside()
 
     def attachments(self) -> tuple[model.Attachment, ...]:
         """Every attachment on record, also one in the making."""
@@ -220,11 +258,47 @@ class Node:
     ) -> None:
         self.close()
 
-    def _lives(self, record: model.Attachment) -> bool:
+    def _is_in_use(self, record: model.Attachment) -> bool:
         return (
             record.done
-            and record.boot_id == self._host.boot_id()
-            and self._host.links.alive(record.sandbox.netns)
+            and not record.owed
+            and self._sandboxes.is_there(record)
+        )
+
+    def _unreadable_records(self) -> list[NotRestored]:
+        """Those set aside in this boot; of earlier ones no VF is left."""
+        found = self.ledger.set_aside()
+        past = [each.pci for each in found if each.boot_id != self._boot_id]
+        if past:
+            self.ledger.forget_set_aside(past)
+        return [
+            NotRestored(
+                each.container_id,
+                each.ifname,
+                each.pci,
+                exceptions.LedgerError(
+                    f'{self.ledger.path}: the record of VF {each.pci} cannot '
+                    f'be read: {each.reason}'
+                ),
+            )
+            for each in found
+            if each.pci not in past
+        ]
+
+    def _tell_set_aside(self, record: model.SetAside) -> None:
+        self._observe(
+            Event(
+                'set-aside',
+                'failed',
+                'set-aside',
+                container_id=record.container_id,
+                ifname=record.ifname,
+                pci=record.pci,
+                error=exceptions.LedgerError(
+                    f'its record cannot be read and is set aside: '
+                    f'{record.reason}'
+                ),
+            )
         )
 
     def _telling(
@@ -243,27 +317,30 @@ class Node:
         )
 
     def _build_pipeline(self) -> Pipeline[steps.AttachRequest]:
-        pci, links = self._host.pci, self._host.links
+        pci = self._host.pci
         inner = Pipeline(
             'under-lock',
             (
-                steps.Reclaim(self.ledger, self._restorer, links),
+                steps.Reclaim(self.ledger, self._restorer, self._sandboxes),
                 steps.Record(
                     self.ledger,
                     self._wiring,
                     self._resources.driver,
                     pci,
-                    self._host.boot_id(),
+                    self._boot_id,
                 ),
                 steps.Wire(self._wiring, self._restorer),
                 steps.Report(self.describe),
                 steps.Confirm(self.ledger),
             ),
             self._observe,
+            self._timeout,
         )
         return Pipeline(
             'attach',
             (
+                steps.Validate(self._sandboxes),
+                steps.Intend(self.ledger),
                 steps.Allocate(self.allocated),
                 steps.Pair(self.ledger),
                 steps.Configure(
@@ -271,6 +348,7 @@ class Node:
                 ),
             ),
             self._observe,
+            self._timeout,
         )
 
     def _binding_driver(self, name: str) -> base.BindingDriver:

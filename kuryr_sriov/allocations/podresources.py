@@ -20,6 +20,7 @@ import grpc
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.allocations.podresources_messages import messages
+from kuryr_sriov.host import wait
 
 GET = '/v1.PodResourcesLister/Get'
 LIST = '/v1.PodResourcesLister/List'
@@ -171,8 +172,8 @@ class _Connection:
         # What tells it from its successors.
         self.socket = status.st_dev, status.st_ino, status.st_ctime_ns
         self._path = path
-        self._timeout = timeout
-        self._deadline = time.monotonic() + timeout
+        self._timeout = wait.time_left(timeout)
+        self._deadline = time.monotonic() + self._timeout
         self._channel = grpc.insecure_channel(
             'unix:' + urllib.parse.quote(os.path.abspath(path)),
             options=(
@@ -233,7 +234,7 @@ class _Connection:
             remedy = 'see its log, or raise [sriov] kubelet_timeout'
         return _unavailable(
             self._path,
-            f'did not say, in {self._timeout:g} s, what it allocated: '
+            f'did not say, in {self._timeout:.3g} s, what it allocated: '
             f'{status}, {details}; {remedy}',
         )
 

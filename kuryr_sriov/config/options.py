@@ -173,6 +173,15 @@ OPTIONS = (
         'PF to finish: a NIC is configured by one at a time.',
     ),
     cfg.FloatOpt(
+        'attachment_timeout',
+        default=60,
+        help='Seconds that giving a pod its VFs may take at most, and taking '
+        'them from it: all waits for the kubelet, locks and devices '
+        'together. An attempt that fails may take as long again to be '
+        'undone. The kubelet gives up after its runtimeRequestTimeout, two '
+        'minutes by default.',
+    ),
+    cfg.FloatOpt(
         'kubelet_timeout',
         default=5,
         help='Seconds to wait at most for one answer of the kubelet.',

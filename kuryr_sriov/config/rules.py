@@ -18,7 +18,12 @@ _CHOICES = {
 _BINDING_DRIVERS = 'kuryr_sriov.binding_drivers'
 _NODE_STEPS = 'kuryr_sriov.node_steps'
 _PATHS = 'kubelet_root_dir', 'state_dir'
-_TIMEOUTS = 'device_timeout', 'pf_lock_timeout', 'kubelet_timeout'
+_TIMEOUTS = (
+    'device_timeout',
+    'pf_lock_timeout',
+    'attachment_timeout',
+    'kubelet_timeout',
+)
 _MAPPINGS = (
     'default_physnet_subnets',
     'physnet_resource_mappings',

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from kuryr_sriov import exceptions, model, pairing
 from kuryr_sriov.binding import base
-from kuryr_sriov.handlers import protocols
+from kuryr_sriov.handlers import protocols, validate
 from kuryr_sriov.handlers.events import Event, Observer, telling
 from kuryr_sriov.handlers.pipeline import NothingToUndo, Pipeline
 from kuryr_sriov.handlers.restore import Restorer, lock_of
+from kuryr_sriov.handlers.sandboxes import Sandboxes
 from kuryr_sriov.handlers.wiring import Wiring
 
 OPERATION = 'attach'
@@ -27,14 +28,21 @@ class AttachRequest:
     """One ADD on its way through the steps.
 
     :param devices: the VFs the kubelet allocated; empty: to be asked for.
+    :param netns_id: what tells the sandbox's namespace from any other.
+    :param intent: the ledger's token, by which DEL can stop this attach.
     :param pairs: which VIF gets which device.
+    :param owing: records of VFs, by PCI address, that are usable but owe
+        something to an earlier state; this attachment takes that over.
     :param attachments: what is, or is to be, in the ledger.
     """
 
     sandbox: model.Sandbox
     vifs: Sequence[model.Vif]
     devices: Sequence[model.Device] = ()
+    netns_id: str = ''
+    intent: str = ''
     pairs: Sequence[tuple[model.Vif, str]] = ()
+    owing: Mapping[str, model.Attachment] = field(default_factory=dict)
     attachments: Sequence[model.Attachment] = ()
     attached: Sequence[model.AttachedVif] = ()
 
@@ -48,6 +56,46 @@ class AttachRequest:
             pod=self.sandbox.pod,
             container_id=self.sandbox.container_id,
         )
+
+
+class Validate(NothingToUndo[AttachRequest]):
+    """Refuse what no attachment can be made from; identify the sandbox."""
+
+    name = 'validate'
+
+    def __init__(self, sandboxes: Sandboxes) -> None:
+        self._sandboxes = sandboxes
+
+    def run(self, value: AttachRequest) -> AttachRequest:
+        """Fill in ``netns_id``."""
+        validate.check_sandbox(value.sandbox)
+        validate.check_vifs(value.vifs)
+        netns_id = self._sandboxes.identify(value.sandbox)
+        return dataclasses.replace(value, netns_id=netns_id)
+
+
+class Intend:
+    """Put on record that the attach has begun, before anything is waited for.
+
+    A DEL that comes meanwhile finds no attachment yet; it cancels this.
+    """
+
+    name = 'intend'
+
+    def __init__(self, ledger: protocols.Ledger) -> None:
+        self._ledger = ledger
+
+    def run(self, value: AttachRequest) -> AttachRequest:
+        """Fill in ``intent``."""
+        token = self._ledger.open_intent(
+            value.sandbox.container_id, [vif.ifname for vif in value.vifs]
+        )
+        return dataclasses.replace(value, intent=token)
+
+    def undo(self, value: AttachRequest) -> None:
+        """Close it, if it is still open."""
+        if value.intent:
+            self._ledger.close_intent(value.intent)
 
 
 class Allocate(NothingToUndo[AttachRequest]):
@@ -128,26 +176,55 @@ class Reclaim(NothingToUndo[AttachRequest]):
     name = 'reclaim'
 
     def __init__(
-        self, ledger: protocols.Ledger, restorer: Restorer, links: base.Links
+        self,
+        ledger: protocols.Ledger,
+        restorer: Restorer,
+        sandboxes: Sandboxes,
     ) -> None:
         self._ledger = ledger
         self._restorer = restorer
-        self._links = links
+        self._sandboxes = sandboxes
 
     def run(self, value: AttachRequest) -> AttachRequest:
-        """Restore their VFs; refuse those still in use.
+        """Fill in ``owing``; refuse VFs that are still in use.
 
         :raises DeviceBusy: another running sandbox has one of the VFs.
+        :raises LedgerError: nobody can read who has one of the VFs.
         """
-        container_id = value.sandbox.container_id
+        owing = {}
         for vif, pci in value.pairs:
-            for record in self._ledger.of(container_id, vif.ifname):
-                self._restorer.restore(record, OPERATION)
+            self._check_readable(pci, value.sandbox.pod)
+            earlier = self._ledger.of(value.sandbox.container_id, vif.ifname)
             holder = self._ledger.holder(pci)
-            if holder is not None:
+            if holder is not None and holder not in earlier:
                 self._check_left(holder, value.sandbox)
-                self._restorer.restore(holder, OPERATION)
-        return value
+                earlier = (*earlier, holder)
+            for record in earlier:
+                if self._still_owes(record):
+                    owing[record.pci] = record
+        return dataclasses.replace(value, owing=owing)
+
+    def _still_owes(self, record: model.Attachment) -> bool:
+        """Restore it; whether it is usable, and owes something all the same.
+
+        :raises Owed: it is not even usable.
+        """
+        try:
+            self._restorer.restore(record, OPERATION)
+        except exceptions.Owed as error:
+            if not error.usable:
+                raise
+            return True
+        return False
+
+    def _check_readable(self, pci: str, pod: model.Pod) -> None:
+        for record in self._ledger.set_aside(pci):
+            raise exceptions.LedgerError(
+                f'VF {pci}, allocated to pod {pod}, is on a record that '
+                f'cannot be read ({record.reason}): {record.ifname} of '
+                f'sandbox {record.container_id} may have it; see '
+                '"kuryr-sriov inventory", or reboot the node'
+            )
 
     def _check_left(
         self, holder: model.Attachment, sandbox: model.Sandbox
@@ -155,8 +232,9 @@ class Reclaim(NothingToUndo[AttachRequest]):
         theirs = holder.sandbox
         same_sandbox = theirs.container_id == sandbox.container_id
         other_pod = theirs.pod.uid != sandbox.pod.uid
+        in_use = holder.done and not holder.owed
         if same_sandbox or (
-            holder.done and other_pod and self._links.alive(theirs.netns)
+            in_use and other_pod and self._sandboxes.is_there(holder)
         ):
             raise exceptions.DeviceBusy(
                 f'VF {holder.pci}, allocated to pod {sandbox.pod}, is still '
@@ -167,7 +245,7 @@ class Reclaim(NothingToUndo[AttachRequest]):
 
 
 class Record(NothingToUndo[AttachRequest]):
-    """Put the intent on record: the VFs' state before the first change.
+    """Put on record what is intended: the VFs' state before any change.
 
     A record goes when its VF is restored, and not before.
     """
@@ -190,24 +268,30 @@ class Record(NothingToUndo[AttachRequest]):
 
     def run(self, value: AttachRequest) -> AttachRequest:
         """Fill in ``attachments``."""
-        attachments = [
-            self._intent(value.sandbox, vif, pci) for vif, pci in value.pairs
-        ]
-        self._ledger.save(attachments)
+        attachments = [self._record(value, *pair) for pair in value.pairs]
+        self._ledger.save(
+            attachments,
+            intent=value.intent,
+            instead_of=value.owing.values(),
+        )
         return dataclasses.replace(value, attachments=attachments)
 
-    def _intent(
-        self, sandbox: model.Sandbox, vif: model.Vif, pci: str
+    def _record(
+        self, value: AttachRequest, vif: model.Vif, pci: str
     ) -> model.Attachment:
         driver = self._driver_name(vif.resource)
+        owing = value.owing.get(pci)
         return model.Attachment(
-            sandbox=sandbox,
+            sandbox=value.sandbox,
             vif=vif,
             pci=pci,
             driver=driver,
             pf=self._pci.device(pci).pf,
-            original=self._wiring.driver_of(driver).snapshot(pci),
+            original=owing.original
+            if owing
+            else self._wiring.driver_of(driver).snapshot(pci),
             boot_id=self._boot_id,
+            netns_id=value.netns_id,
         )
 
 

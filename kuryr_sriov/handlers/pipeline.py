@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from typing import Generic, Protocol, TypeVar
 
 from kuryr_sriov.handlers.events import Event, Observer, Phase, Told, telling
+from kuryr_sriov.host import wait
 
 T = TypeVar('T', bound=Told)
 
@@ -46,14 +48,21 @@ class Pipeline(Generic[T]):
     pipeline is a step.
 
     :param name: what events call it when it is a step itself.
+    :param undo_within: seconds for undoing. They begin when a step fails:
+        it may have failed for want of time.
     """
 
     def __init__(
-        self, name: str, steps: Iterable[Step[T]], observe: Observer
+        self,
+        name: str,
+        steps: Iterable[Step[T]],
+        observe: Observer,
+        undo_within: float = math.inf,
     ) -> None:
         self.name = name
         self._steps = tuple(steps)
         self._observe = observe
+        self._undo_within = undo_within
 
     def run(self, value: T) -> T:
         """Run all steps and return the last one's value."""
@@ -75,7 +84,8 @@ class Pipeline(Generic[T]):
     def _unwind(self, count: int, value: T, error: Exception) -> None:
         undone = Pipeline(self.name, self._steps[:count], self._observe)
         try:
-            undone.undo(value)
+            with wait.limit(self._undo_within, anew=True):
+                undone.undo(value)
         except Exception as failure:
             error.add_note(f'and undoing it failed: {failure}')
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -19,8 +19,14 @@ Locks = Callable[[Iterable[str]], AbstractContextManager[None]]
 class Ledger(Protocol):
     """The node's durable record; see ``host/ledger.py``."""
 
-    def save(self, attachments: Iterable[model.Attachment]) -> None:
-        """Record all, in one transaction."""
+    def save(
+        self,
+        attachments: Iterable[model.Attachment],
+        *,
+        intent: str = '',
+        instead_of: Iterable[model.Attachment] = (),
+    ) -> None:
+        """Record all, in one transaction, if the intent still stands."""
 
     def remove(self, attachments: Iterable[model.Attachment]) -> None:
         """Forget all, in one transaction."""
@@ -32,6 +38,15 @@ class Ledger(Protocol):
         self, container_id: str, ifname: str = ''
     ) -> Sequence[model.Attachment]:
         """A sandbox's records; with ``ifname``, only that interface's."""
+
+    def open_intent(self, container_id: str, ifnames: Collection[str]) -> str:
+        """Say that these interfaces are about to be attached."""
+
+    def close_intent(self, token: str) -> None:
+        """End an intent that came to nothing."""
+
+    def set_aside(self, pci: str = '') -> Sequence[model.SetAside]:
+        """Records that cannot be read; with ``pci``, that VF's."""
 
     def holder(self, pci: str) -> model.Attachment | None:
         """The record that has the VF."""

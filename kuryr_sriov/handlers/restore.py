@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from kuryr_sriov import model
+from kuryr_sriov import exceptions, model
 from kuryr_sriov.handlers import protocols
 from kuryr_sriov.handlers.events import Observer, about_attachment, telling
+from kuryr_sriov.handlers.sandboxes import Sandboxes
 from kuryr_sriov.handlers.wiring import Wiring
+from kuryr_sriov.host import wait
 
 Condition = Callable[[model.Attachment], bool]
 
@@ -42,10 +44,15 @@ class Reconciled:
     failed: tuple[NotRestored, ...] = ()
 
     def raise_first_failure(self) -> None:
-        """Raise the first error, with the others as notes."""
-        if not self.failed:
+        """Raise the first error that a retry may mend, the rest as notes.
+
+        What is owed stays on record, and no retry by a runtime mends it.
+        """
+        errors = [each.error for each in self.failed]
+        errors = [e for e in errors if not isinstance(e, exceptions.Owed)]
+        if not errors:
             return
-        first, *others = (each.error for each in self.failed)
+        first, *others = errors
         for other in others:
             first.add_note(f'and: {other}')
         raise first
@@ -65,18 +72,23 @@ class Restorer:
     """Gives VFs back as their records found them.
 
     :param boot_id: of the running boot. VFs of an earlier one are no more.
+    :param timeout: seconds for each VF, where the call has no deadline.
     """
 
     def __init__(
         self,
         ledger: protocols.Ledger,
         wiring: Wiring,
+        sandboxes: Sandboxes,
         boot_id: str,
+        timeout: float,
         observe: Observer,
     ) -> None:
         self._ledger = ledger
         self._wiring = wiring
+        self._sandboxes = sandboxes
         self._boot_id = boot_id
+        self._timeout = timeout
         self._observe = observe
 
     def restore(
@@ -90,6 +102,7 @@ class Restorer:
         :param operation: what events call the call that it is part of.
         :return: whether it was still on record, and not spared by
             ``unless`` as the record is now.
+        :raises Owed: not all of it can be restored; that is on record.
         """
         records = self._ledger.of(*attachment.key)
         now = next((r for r in records if r.pci == attachment.pci), None)
@@ -98,25 +111,45 @@ class Restorer:
         begun = about_attachment(now, 'restore', operation)
         with telling(self._observe, begun):
             if now.boot_id == self._boot_id:
-                self._wiring.disconnect(now, operation)
+                self._disconnect(now, operation)
             forget = dataclasses.replace(begun, step='forget')
             with telling(self._observe, forget):
                 self._ledger.remove([now])
         return True
 
+    def _disconnect(
+        self, attachment: model.Attachment, operation: str
+    ) -> None:
+        try:
+            self._wiring.disconnect(
+                self._sandboxes.without_replaced(attachment), operation
+            )
+        except exceptions.Owed as error:
+            owing = dataclasses.replace(attachment, owed=str(error))
+            self._ledger.save([owing])
+            raise
+
     def restore_all(
         self,
-        attachments: Iterable[model.Attachment],
+        attachments: Sequence[model.Attachment],
         operation: str,
         unless: Condition = spare_none,
         locks: protocols.Locks = hold_nothing,
     ) -> Reconciled:
-        """Restore each; an error in one does not keep the others."""
+        """Restore each; one that fails or hangs does not keep the others.
+
+        Each has its share of the call's time. A PF whose lock is not to be
+        had is waited for once.
+        """
         restored: list[model.Attachment] = []
         failed: list[NotRestored] = []
-        for each in attachments:
+        locked: dict[str, Exception] = {}
+        for count, each in enumerate(attachments):
+            others = len(attachments) - count
+            share = wait.time_left(self._timeout * others) / others
             try:
-                with locks([lock_of(each)]):
+                with wait.limit(share), contextlib.ExitStack() as held:
+                    _hold(held, locks, lock_of(each), locked)
                     if self.restore(each, operation, unless):
                         restored.append(each)
             except Exception as error:
@@ -127,3 +160,19 @@ class Restorer:
 def lock_of(attachment: model.Attachment) -> str:
     """Whose lock guards it: the PF's, or the VF's own without one."""
     return attachment.pf or attachment.pci
+
+
+def _hold(
+    held: contextlib.ExitStack,
+    locks: protocols.Locks,
+    pci: str,
+    locked: dict[str, Exception],
+) -> None:
+    """Hold a lock, unless it was waited for already and in vain."""
+    if pci in locked:
+        raise locked[pci]
+    try:
+        held.enter_context(locks([pci]))
+    except exceptions.TransientError as error:
+        locked[pci] = error
+        raise

@@ -3,30 +3,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
-import threading
-from collections.abc import Iterable, Iterator
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from kuryr_sriov import codec, exceptions, model
-from kuryr_sriov.host import wait
+from kuryr_sriov.host import ledger_file
 
-SCHEMA = 1
-"""Version of the tables, kept in SQLite's ``user_version``."""
-
-TABLES = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE attachment (
-    container_id TEXT NOT NULL,
-    ifname TEXT NOT NULL,
-    pci TEXT NOT NULL UNIQUE,
-    record TEXT NOT NULL,
-    PRIMARY KEY (container_id, ifname)
-) WITHOUT ROWID;
-PRAGMA user_version = {SCHEMA};
-COMMIT;
-"""
+STALE_INTENT = 3600.0
+"""Seconds after which an intent's attach is over, whatever became of it."""
 
 UPSERT = """
 INSERT INTO attachment (container_id, ifname, pci, record)
@@ -34,174 +20,209 @@ VALUES (?, ?, ?, ?)
 ON CONFLICT (container_id, ifname)
 DO UPDATE SET pci = excluded.pci, record = excluded.record
 """
+FORGET = 'DELETE FROM attachment WHERE container_id = ? AND ifname = ?'
+
+COLUMNS = 'container_id, ifname, pci, CAST(record AS BLOB)'
+"""The record as bytes: no text that is broken keeps SQLite from reading."""
+
+Row = tuple[str, str, str, bytes]
+"""The columns of an attachment."""
+
+
+def ignore_record(record: model.SetAside) -> None:
+    """For callers that look at what is set aside themselves."""
 
 
 class Ledger:
     """Attachments by (container id, interface name), each VF at most once.
 
     A record is on disk when the call returns. For all threads of a process,
-    and for several processes; not to be carried over a fork.
+    and for several processes; not to be carried over a fork. Reading waits
+    for nobody who writes.
 
-    :param path: of the file; its folder is made when it is missing.
-    :param timeout: seconds to wait for another process.
+    A record that cannot be read is set aside, with its bytes: it stops none
+    of the others, and keeps its VF from being given to anybody.
+
+    :param state_dir: the file's folder; it is made when it is missing.
+    :param timeout: seconds that a call may wait for other threads and
+        processes.
+    :param boot_id: of the running boot.
+    :param tell: is called with each record that is set aside.
     :raises LedgerBusy: from every method: another process holds it.
     :raises LedgerError: from every method: it cannot be read or written.
     """
 
-    def __init__(self, path: Path | str, timeout: float = 10.0) -> None:
-        self.path = Path(path)
-        self._lock = threading.Lock()
-        self._timeout = timeout
-        self._connection: sqlite3.Connection | None = None
+    def __init__(
+        self,
+        state_dir: Path | str,
+        timeout: float = 10.0,
+        *,
+        boot_id: str = '',
+        tell: Callable[[model.SetAside], object] = ignore_record,
+    ) -> None:
+        self.path = Path(state_dir) / ledger_file.NAME
+        self._reader = ledger_file.LedgerFile(self.path, timeout)
+        self._writer = ledger_file.LedgerFile(self.path, timeout)
+        self._boot_id = boot_id
+        self._tell = tell
 
-    def save(self, attachments: Iterable[model.Attachment]) -> None:
-        """Record all of them, in one transaction; same key: replace."""
+    def save(
+        self,
+        attachments: Iterable[model.Attachment],
+        *,
+        intent: str = '',
+        instead_of: Iterable[model.Attachment] = (),
+    ) -> None:
+        """Record all of them, in one transaction; same key: replace.
+
+        :param intent: from ``open_intent``; it ends.
+        :param instead_of: records that go in the same transaction.
+        :raises SandboxDeleted: the intent was cancelled, wholly or partly.
+        """
+        attachments = tuple(attachments)
         rows = [(*a.key, a.pci, codec.to_json(a)) for a in attachments]
-        with self._open() as connection:
+        with self._writer.writing() as connection:
+            if intent:
+                ended = connection.execute(
+                    'DELETE FROM intent WHERE token = ?', (intent,)
+                )
+                if ended.rowcount != len(attachments):
+                    raise exceptions.SandboxDeleted(
+                        f'sandbox {attachments[0].sandbox.container_id} was '
+                        'deleted while it waited for its VFs; it has none'
+                    )
+            connection.executemany(FORGET, [a.key for a in instead_of])
             connection.executemany(UPSERT, rows)
 
     def remove(self, attachments: Iterable[model.Attachment]) -> None:
         """Forget them, in one transaction; those not there are skipped."""
-        with self._open() as connection:
-            connection.executemany(
-                'DELETE FROM attachment WHERE container_id = ? AND ifname = ?',
-                [a.key for a in attachments],
-            )
+        keys = [a.key for a in attachments]
+        with self._writer.writing() as connection:
+            connection.executemany(FORGET, keys)
 
     def all(self) -> tuple[model.Attachment, ...]:
         """Every record, by container id and interface name."""
-        with self._open() as connection:
-            rows = connection.execute(
-                'SELECT record FROM attachment ORDER BY container_id, ifname'
-            ).fetchall()
-        return tuple(self._load(row[0]) for row in rows)
+        return self._select('', ())
 
     def of(
         self, container_id: str, ifname: str = ''
     ) -> tuple[model.Attachment, ...]:
         """A sandbox's records; with ``ifname``, only that interface's."""
-        with self._open() as connection:
-            rows = connection.execute(
-                'SELECT record FROM attachment WHERE container_id = ?'
-                " AND ? IN ('', ifname) ORDER BY ifname",
-                (container_id, ifname),
-            ).fetchall()
-        return tuple(self._load(row[0]) for row in rows)
+        return self._select(
+            "WHERE container_id = ? AND ? IN ('', ifname)",
+            (container_id, ifname),
+        )
 
     def holder(self, pci: str) -> model.Attachment | None:
         """The record that has the VF."""
-        with self._open() as connection:
-            row = connection.execute(
-                'SELECT record FROM attachment WHERE pci = ?', (pci,)
-            ).fetchone()
-        return self._load(row[0]) if row else None
+        return next(iter(self._select('WHERE pci = ?', (pci,))), None)
+
+    def open_intent(self, container_id: str, ifnames: Collection[str]) -> str:
+        """Say that these interfaces are about to be attached.
+
+        An attach waits for the kubelet and for locks before it can record
+        anything. If DEL comes meanwhile, it cancels the intent, and nothing
+        is wired into a sandbox that is no more.
+
+        :return: a token for ``save`` and ``close_intent``.
+        """
+        token, now = uuid.uuid4().hex, time.time()
+        # A dead process sees to no intent, and a dead machine to none at all.
+        with self._writer.writing(durable=False) as connection:
+            connection.execute(
+                'DELETE FROM intent WHERE since < ?', (now - STALE_INTENT,)
+            )
+            connection.executemany(
+                'INSERT INTO intent VALUES (?, ?, ?, ?)',
+                [(token, container_id, ifname, now) for ifname in ifnames],
+            )
+        return token
+
+    def close_intent(self, token: str) -> None:
+        """End an intent that came to nothing; of others nothing changes."""
+        self._delete_intents('token = ?', (token,))
+
+    def cancel_intents(self, container_id: str, ifname: str = '') -> None:
+        """Have the attaches of a sandbox fail that are under way."""
+        self._delete_intents(
+            "container_id = ? AND ? IN ('', ifname)", (container_id, ifname)
+        )
+
+    def set_aside(self, pci: str = '') -> tuple[model.SetAside, ...]:
+        """The records that could not be read; with ``pci``, that VF's."""
+        with self._reader.opened() as connection:
+            rows = connection.execute(
+                'SELECT container_id, ifname, pci, reason, boot_id'
+                " FROM set_aside WHERE ? IN ('', pci) ORDER BY pci",
+                (pci,),
+            ).fetchall()
+        return tuple(model.SetAside(*row) for row in rows)
+
+    def forget_set_aside(self, pcis: Iterable[str]) -> None:
+        """Forget records that could not be read: their VFs are free again."""
+        with self._writer.writing() as connection:
+            connection.executemany(
+                'DELETE FROM set_aside WHERE pci = ?', [(p,) for p in pcis]
+            )
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        self._reader.close()
+        self._writer.close()
 
-    def _load(self, record: str) -> model.Attachment:
-        return codec.from_json(model.Attachment, record, self._unreadable)
-
-    def _unreadable(self, reason: str) -> exceptions.LedgerError:
-        return exceptions.LedgerError(
-            f'{self.path}: a record cannot be read: {reason}; drain the '
-            'node, move the file away, and reboot'
-        )
-
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """The connection, in a transaction, for this thread alone."""
-        with self._lock, self._mapped():
-            if self._connection is None:
-                self._connection = self._connect()
-            with self._connection:
-                yield self._connection
-
-    def _connect(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        connection = sqlite3.connect(
-            self.path, timeout=self._timeout, check_same_thread=False
-        )
-        try:
-            self._use_wal(connection)
-            connection.execute('PRAGMA synchronous = FULL')
-            self._migrate(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _use_wal(self, connection: sqlite3.Connection) -> None:
-        """A new file is changed to it; SQLite does not wait where two want to.
-
-        It refuses one of them at once, for each waits for the other.
-        """
-
-        def changed() -> bool:
+    def _select(
+        self, where: str, values: Sequence[str]
+    ) -> tuple[model.Attachment, ...]:
+        with self._reader.opened() as connection:
+            rows = connection.execute(
+                f'SELECT {COLUMNS} FROM attachment {where} '
+                'ORDER BY container_id, ifname',
+                values,
+            ).fetchall()
+        found = []
+        for row in rows:
             try:
-                connection.execute('PRAGMA journal_mode = WAL')
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error):
-                    raise
-                return False
-            return True
+                found.append(read_record(row))
+            except ValueError as error:
+                self._put_aside(row, str(error))
+        return tuple(found)
 
-        try:
-            wait.wait_for(changed, self._timeout, str(self.path))
-        except exceptions.DeviceBusy as error:
-            raise self._busy() from error
-
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        def version() -> int:
-            row = connection.execute('PRAGMA user_version').fetchone()
-            return int(row[0])
-
-        if version() == 0:
-            try:
-                connection.executescript(TABLES)
-            except sqlite3.OperationalError:
-                connection.rollback()
-                if version() == 0:  # else another process was first
-                    raise
-        if version() != SCHEMA:
-            raise exceptions.LedgerError(
-                f'{self.path} has schema {version()}, this release knows '
-                f'{SCHEMA}: install the release that wrote it, or a newer one'
+    def _put_aside(self, row: Row, reason: str) -> None:
+        container_id, ifname, pci, record = row
+        with self._writer.writing() as connection:
+            removed = connection.execute(
+                'DELETE FROM attachment WHERE container_id = ? AND ifname = ?'
+                ' AND CAST(record AS BLOB) = ?',
+                (container_id, ifname, record),
             )
-
-    @contextlib.contextmanager
-    def _mapped(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.IntegrityError as error:
-            raise exceptions.LedgerError(
-                f'{self.path}: a VF is on record for another sandbox '
-                f'({error}); run "kuryr-sriov inventory" to see whose'
-            ) from error
-        except sqlite3.OperationalError as error:
-            if _is_busy(error):
-                raise self._busy() from error
-            raise exceptions.LedgerError(
-                f'{self.path}: {error}; check permissions and disk space'
-            ) from error
-        except (sqlite3.DatabaseError, OSError) as error:
-            raise exceptions.LedgerError(
-                f'{self.path}: {error}; it must be a SQLite file in a '
-                'directory that this process can write to'
-            ) from error
-
-    def _busy(self) -> exceptions.LedgerBusy:
-        return exceptions.LedgerBusy(
-            f'{self.path}: locked for more than {self._timeout:g} s'
+            if not removed.rowcount:
+                return  # another process was first, or has replaced it
+            connection.execute(
+                'INSERT OR REPLACE INTO set_aside VALUES (?, ?, ?, ?, ?, ?)',
+                (pci, container_id, ifname, self._boot_id, reason, record),
+            )
+        self._tell(
+            model.SetAside(container_id, ifname, pci, reason, self._boot_id)
         )
 
+    def _delete_intents(self, where: str, values: Sequence[str]) -> None:
+        """Without waiting for a writer where there is none to delete."""
+        with self._reader.opened() as connection:
+            found = connection.execute(
+                f'SELECT 1 FROM intent WHERE {where}', values
+            ).fetchone()
+        if found:
+            with self._writer.writing(durable=False) as connection:
+                connection.execute(f'DELETE FROM intent WHERE {where}', values)
 
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    return error.sqlite_errorcode & 0xFF in (
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-    )
+
+def read_record(row: Row) -> model.Attachment:
+    """The attachment of a row.
+
+    :raises ValueError: it is none, or not that of its row.
+    """
+    container_id, ifname, pci, record = row
+    attachment = codec.from_json(model.Attachment, record)
+    if (*attachment.key, attachment.pci) != (container_id, ifname, pci):
+        raise ValueError(f'it is of {attachment.key} on {attachment.pci}')
+    return attachment

@@ -1,67 +1,83 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ledger's records, for those who only look."""
+"""The ledger's records, for those who only look.
+
+Nothing is made, migrated or changed, not even for a moment.
+"""
 
 from __future__ import annotations
 
-import os
-import pathlib
+import contextlib
 import sqlite3
-import urllib.parse
+from collections.abc import Sequence
+from pathlib import Path
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.host import ledger
+from kuryr_sriov.host import ledger, ledger_file
 
-
-def path(state_dir: str) -> pathlib.Path:
-    """Where the ledger is, as ``node.Node`` has it."""
-    return pathlib.Path(state_dir, 'ledger.sqlite')
+_SCHEMA_WITH_SET_ASIDE = 2
 
 
 def read(state_dir: str) -> tuple[model.Attachment, ...]:
-    """All records; none where there is no ledger yet.
+    """All records that can be read; none where there is no ledger yet.
 
-    Nothing is made, migrated or changed, not even for a moment.
-
-    :raises LedgerBusy: another process holds it.
-    :raises LedgerError: it cannot be read.
+    :raises LedgerError: the file cannot be read.
     """
-    file = path(state_dir)
+    attachments, _ = _read_all(state_dir)
+    return attachments
+
+
+def read_set_aside(state_dir: str) -> tuple[model.SetAside, ...]:
+    """The records that cannot be read, set aside already or not yet.
+
+    :raises LedgerError: the file cannot be read.
+    """
+    _, set_aside = _read_all(state_dir)
+    return set_aside
+
+
+def _read_all(
+    state_dir: str,
+) -> tuple[tuple[model.Attachment, ...], tuple[model.SetAside, ...]]:
+    rows, aside = _select(Path(state_dir) / ledger_file.NAME)
+    attachments = []
+    unreadable = [model.SetAside(*row) for row in aside]
+    for row in rows:
+        try:
+            attachments.append(ledger.read_record(row))
+        except ValueError as error:
+            unreadable.append(model.SetAside(*row[:3], str(error)))
+    return tuple(attachments), tuple(unreadable)
+
+
+def _select(
+    path: Path,
+) -> tuple[list[ledger.Row], Sequence[tuple[str, ...]]]:
     try:
-        size = os.stat(file).st_size
+        if not path.stat().st_size:
+            return [], []
+        with contextlib.closing(
+            ledger_file.open_for_reading(path)
+        ) as connection:
+            schema = ledger_file.check_schema(connection, path)
+            rows = connection.execute(
+                f'SELECT {ledger.COLUMNS} FROM attachment'
+                ' ORDER BY container_id, ifname'
+            ).fetchall()
+            if schema < _SCHEMA_WITH_SET_ASIDE:
+                return rows, []
+            return rows, connection.execute(
+                'SELECT container_id, ifname, pci, reason, boot_id'
+                ' FROM set_aside ORDER BY pci'
+            ).fetchall()
     except FileNotFoundError:
-        return ()
+        return [], []
     except OSError as error:
         raise exceptions.LedgerError(
-            f'{file}: {error.strerror}; [sriov] state_dir must be a '
+            f'{path}: {error.strerror}; [sriov] state_dir must be a '
             'directory; run as a user who can read it'
         ) from error
-    if not size:
-        return ()
-    reader = _Reader(file)
-    try:
-        return reader.all()
-    finally:
-        reader.close()
-
-
-class _Reader(ledger.Ledger):
-    """A ledger that opens its file for reading."""
-
-    def _connect(self) -> sqlite3.Connection:
-        # A reader that shares a WAL file leaves it and its index behind if
-        # it is the last to close. Without that file nobody has the ledger
-        # open, so that nothing need be shared.
-        shared = os.path.exists(f'{self.path}-wal')
-        mode = 'mode=ro' if shared else 'immutable=1'
-        connection = sqlite3.connect(
-            f'file:{urllib.parse.quote(str(self.path))}?{mode}',
-            uri=True,
-            timeout=self._timeout,
-            check_same_thread=False,
-        )
-        try:
-            self._migrate(connection)  # which refuses another schema
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    except sqlite3.Error as error:
+        raise exceptions.LedgerError(
+            f'{path}: {error}; run as a user who can read it, and see that it '
+            'is the ledger'
+        ) from error

@@ -23,7 +23,7 @@ class PfLocks:
     files that stay.
 
     :param directory: of the lock files; made when it is missing.
-    :param timeout: seconds to wait for each lock.
+    :param timeout: seconds to wait for all locks of a call together.
     """
 
     def __init__(self, directory: Path | str, timeout: float) -> None:
@@ -39,22 +39,23 @@ class PfLocks:
 
         :raises DeviceBusy: somebody else held one for too long.
         """
+        deadline = time.monotonic() + wait.time_left(self._timeout)
         with contextlib.ExitStack() as stack:
             for pci in sorted(set(pcis)):
-                stack.enter_context(self._one(pci))
+                stack.enter_context(self._hold_one(pci, deadline))
             yield
 
     @contextlib.contextmanager
-    def _one(self, pci: str) -> Iterator[None]:
-        deadline = time.monotonic() + self._timeout
+    def _hold_one(self, pci: str, deadline: float) -> Iterator[None]:
         thread = self._threads[pci]
-        if not thread.acquire(timeout=self._timeout):
+        left = max(0.0, deadline - time.monotonic())
+        if not thread.acquire(timeout=left):
             raise exceptions.DeviceBusy(
                 f'{pci}: another thread has been configuring this PF for '
-                f'{self._timeout:g} s; see [sriov] pf_lock_timeout'
+                f'{left:.3g} s; see [sriov] pf_lock_timeout'
             )
         try:
-            with self._file(pci) as file:
+            with self._open_file(pci) as file:
                 wait.wait_for(
                     lambda: _try_lock(file),
                     deadline - time.monotonic(),
@@ -66,7 +67,7 @@ class PfLocks:
             thread.release()
 
     @contextlib.contextmanager
-    def _file(self, pci: str) -> Iterator[int]:
+    def _open_file(self, pci: str) -> Iterator[int]:
         path = self._directory / f'{pci}.lock'
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from kuryr_sriov import model
 from kuryr_sriov.exceptions import InvalidAnnotation
 
 NETWORKS = 'k8s.v1.cni.cncf.io/networks'
@@ -267,6 +268,12 @@ def _addresses(
 def _check_ifnames(selections: tuple[Selection, ...]) -> None:
     seen: dict[str, int] = {}
     for position, selection in enumerate(selections, 1):
+        if selection.ifname in model.RESERVED_IFNAMES:
+            raise _invalid(
+                position,
+                f'interface {selection.ifname!r} is one that every pod has',
+                'name it otherwise (without a name, entry N is netN)',
+            )
         first = seen.setdefault(selection.ifname, position)
         if first != position:
             raise _invalid(

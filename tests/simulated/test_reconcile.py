@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """At start, and on GC: what nobody owns any more is given back."""
 
+import contextlib
 import errno
+import sqlite3
 import threading
 
 import pytest
 
 from kuryr_sriov import exceptions
+from kuryr_sriov.binding.netdevice import NetdeviceDriver
 from kuryr_sriov.binding.userspace import VfioDriver
 from kuryr_sriov.handlers.restore import Reconciled
 from kuryr_sriov.testing.fixtures.interruption import Killed
@@ -103,17 +106,18 @@ def test_an_error_in_one_does_not_keep_the_others(world):
     assert world.node.state() == before
 
 
-def test_all_errors_of_a_detach_are_told(world):
+def test_all_errors_of_a_detach_are_told(world, monkeypatch):
     node = world.start()
     sandbox = attach(world, node, 1, 0)
-    for pf, number in ((0, errno.EIO), (1, errno.ENODEV)):
-        pci = world.vf(pf, 0).pci
-        world.node.fail('set_vf', number, times=99, pci=pci)
-    with pytest.raises(exceptions.Owed) as raised:
+    for driver, words in ((VfioDriver, 'first'), (NetdeviceDriver, 'second')):
+
+        def breaks(driver, attachment, words=words):
+            raise exceptions.DeviceBusy(words)
+
+        monkeypatch.setattr(driver, 'disconnect', breaks)
+    with pytest.raises(exceptions.DeviceBusy, match='first') as raised:
         node.detach(sandbox.container_id)
-    assert world.vf(0, 0).pci in str(raised.value)
-    (note,) = raised.value.__notes__
-    assert note.startswith('and: ')
+    assert raised.value.__notes__ == ['and: second']
 
 
 @pytest.mark.parametrize(
@@ -180,3 +184,62 @@ def test_gc_keeps_what_the_runtime_knows_and_gives_back_the_rest(world):
     node.collect_garbage(())
     assert world.node.state() == before
     assert node.ledger.all() == ()
+
+
+def spoil_record(world, container_id):
+    """Write over a record as no release does."""
+    path = world.path / 'state' / 'ledger.sqlite'
+    with contextlib.closing(sqlite3.connect(path)) as ledger:
+        ledger.execute(
+            "UPDATE attachment SET record = '{' WHERE container_id = ?",
+            (container_id,),
+        )
+        ledger.commit()
+
+
+def test_an_unreadable_record_is_set_aside_and_stops_nobody(world, caplog):
+    node = world.start()
+    spoilt = world.sandbox(1, world.vf(1, 0))
+    node.attach(spoilt, [world.vif('net1', 1)])
+    lost = world.sandbox(2, world.vf(1, 1))
+    node.attach(lost, [world.vif('net1', 1)])
+    world.node.delete_netns(lost.netns)
+    spoil_record(world, spoilt.container_id)
+    result = node.reconcile()
+    assert [r.sandbox for r in result.restored] == [lost]
+    (failed,) = result.failed
+    assert (failed.container_id, failed.ifname, failed.pci) == (
+        spoilt.container_id,
+        'net1',
+        world.vf(1, 0).pci,
+    )
+    assert isinstance(failed.error, exceptions.LedgerError)
+    assert 'cannot be read' in caplog.text
+    node.detach(spoilt.container_id)
+    node.collect_garbage([])
+    assert [r.pci for r in node.set_aside()] == [world.vf(1, 0).pci]
+
+
+def test_the_vf_of_an_unreadable_record_is_given_to_nobody(world):
+    """A running pod may have it."""
+    node = world.start()
+    spoilt = world.sandbox(1, world.vf(1, 0))
+    node.attach(spoilt, [world.vif('net1', 1)])
+    spoil_record(world, spoilt.container_id)
+    node.attachments()
+    running = world.node.state()
+    with pytest.raises(exceptions.LedgerError, match='kuryr-sriov inventory'):
+        node.attach(world.sandbox(2, world.vf(1, 0)), [world.vif('net1', 1)])
+    assert world.node.state() == running
+
+
+def test_a_reboot_frees_the_vf_of_an_unreadable_record(world):
+    node = world.start()
+    sandbox = world.sandbox(1, world.vf(1, 0))
+    node.attach(sandbox, [world.vif('net1', 1)])
+    spoil_record(world, sandbox.container_id)
+    node.attachments()
+    world.node.reboot()
+    node = world.start()
+    assert node.reconcile() == Reconciled()
+    node.attach(world.sandbox(2, world.vf(1, 0)), [world.vif('net1', 1)])

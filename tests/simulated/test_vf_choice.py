@@ -139,7 +139,9 @@ def test_a_bifurcated_vf_is_configured_and_given_back(world):
 
 def test_root_writes_only_to_what_the_kubelet_allocated(world):
     """What a pod's author can edit, its annotations, the node never sees."""
-    assert model.Pod.__slots__ == ('namespace', 'name', 'uid', 'node')
+    assert model.Pod.__slots__ == (
+        *('namespace', 'name', 'uid', 'node', 'containers'),
+    )
     foreign = world.vf(1, 1)
     touched = set()
     put = world.node.host.pci._put

@@ -6,6 +6,7 @@ next release, the last one, another daemon or a vendor's driver. Its message
 says what may be changed, and how. Then change the file in ``shapes`` too.
 """
 
+import contextlib
 import dataclasses
 import inspect
 import json
@@ -24,7 +25,7 @@ from kuryr_sriov.drivers import local
 from kuryr_sriov.drivers.base import PodSubnetsDriver, PodVIFDriver
 from kuryr_sriov.drivers.local import database
 from kuryr_sriov.handlers.hooks import NodeStep
-from kuryr_sriov.host import ledger
+from kuryr_sriov.host import ledger, ledger_file
 from kuryr_sriov.npwg import requests, status
 
 SHAPES = Path(__file__).parent / 'shapes'
@@ -214,9 +215,11 @@ def test_contracts():
 
 
 def test_ledger(tmp_path):
-    path = tmp_path / 'ledger.sqlite'
-    ledger.Ledger(path).all()
-    assert schema(path) == pinned(f'ledger-{ledger.SCHEMA}.sql'), TABLES
+    made = ledger.Ledger(tmp_path)
+    made.all()
+    made.close()
+    name = f'ledger-{ledger_file.SCHEMA}.sql'
+    assert schema(made.path) == pinned(name), TABLES
 
 
 def test_local_database(local_conf):
@@ -247,16 +250,23 @@ def test_an_annotation_in_full():
     assert requests.pod_of(body) == POD
 
 
-def test_a_ledger_of_schema_1(tmp_path):
-    path = tmp_path / 'ledger.sqlite'
-    with sqlite3.connect(path) as connection:
-        connection.executescript(pinned('ledger-1.sql'))
+@pytest.mark.parametrize('version', range(1, ledger_file.SCHEMA + 1))
+def test_a_ledger_of_each_schema(tmp_path, version):
+    """Migrated, it has the tables of a new one, and all its records."""
+    path = tmp_path / ledger_file.NAME
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(pinned(f'ledger-{version}.sql'))
         connection.execute(
             'INSERT INTO attachment VALUES (?, ?, ?, ?)',
             ('c0ffee', 'net1', '0000:02:10.0', pinned('attachment-1.json')),
         )
-    connection.close()
-    assert ledger.Ledger(path).all() == (ATTACHMENT,)
+        connection.commit()
+    migrated = ledger.Ledger(tmp_path)
+    assert migrated.all() == (ATTACHMENT,)
+    token = migrated.open_intent('c0ffee', ['net1'])
+    migrated.save([ATTACHMENT], intent=token)
+    migrated.close()
+    assert schema(path) == pinned(f'ledger-{ledger_file.SCHEMA}.sql')
 
 
 def test_a_local_database_of_schema_1(local_conf):

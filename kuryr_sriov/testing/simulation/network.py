@@ -47,6 +47,10 @@ class Network:
         self._namespaces[netns] = {}
         self._identities[netns] = self._new_identity()
 
+    def link_netns(self, netns: str, target: str) -> None:
+        self._namespaces[netns] = self._links(target)
+        self._identities[netns] = self._identities[target]
+
     def delete_netns(self, netns: str) -> None:
         """Its VFs go home under the names they have, unless taken there."""
         for interface in list(self._links(netns).values()):

@@ -199,6 +199,11 @@ class SimulatedNode:
             self._kernel.net.add_netns(path)
         return path
 
+    def link_netns(self, path: str, target: str) -> None:
+        """One more path to a network namespace; ``''`` is the node's own."""
+        with self._kernel.lock:
+            self._kernel.net.link_netns(path, target)
+
     def delete_netns(self, path: str) -> None:
         """Its VFs go home as the kernel sends them: names, MACs, MTUs kept."""
         with self._kernel.lock:

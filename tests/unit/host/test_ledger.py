@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ledger keeps what it was given, each VF once, across processes."""
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
 import sqlite3
+import stat
 import threading
+import time
 from concurrent import futures
 
 import pytest
 
-from kuryr_sriov import exceptions, model
-from kuryr_sriov.host.ledger import Ledger
+from kuryr_sriov import codec, exceptions, model
+from kuryr_sriov.host import wait
+from kuryr_sriov.host.ledger import STALE_INTENT, Ledger
 
 POD = model.Pod('default', 'nginx', 'uid-1')
 
@@ -30,7 +34,7 @@ def attachment(container_id='c1', ifname='net1', pci='0000:02:10.0', **more):
 
 @pytest.fixture
 def ledger(tmp_path):
-    ledger = Ledger(tmp_path / 'state' / 'ledger.sqlite', timeout=0.1)
+    ledger = Ledger(tmp_path / 'state', timeout=0.1, boot_id='boot-1')
     yield ledger
     ledger.close()
 
@@ -106,7 +110,7 @@ def test_what_is_no_database_is_refused(ledger):
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / 'file').touch()
-    ledger = Ledger(tmp_path / 'file' / 'ledger.sqlite')
+    ledger = Ledger(tmp_path / 'file')
     with pytest.raises(exceptions.LedgerError, match='directory'):
         ledger.all()
 
@@ -120,15 +124,153 @@ def test_a_full_disk_or_the_like_says_what_to_check(ledger):
         ledger.all()
 
 
-def test_a_record_that_cannot_be_read_names_the_file(ledger):
-    ledger.save([attachment()])
+def spoil(ledger, record):
+    """Write over the record of c1's net1, as no release does."""
     ledger.close()
-    other = sqlite3.connect(ledger.path)
-    other.execute("UPDATE attachment SET record = '{}'")
-    other.commit()
-    other.close()
-    with pytest.raises(exceptions.LedgerError, match=r'ledger\.sqlite'):
-        ledger.all()
+    with contextlib.closing(sqlite3.connect(ledger.path)) as other:
+        other.execute(
+            "UPDATE attachment SET record = ? WHERE container_id = 'c1'",
+            (record,),
+        )
+        other.commit()
+
+
+@pytest.mark.parametrize(
+    'record',
+    [
+        '{}',
+        b'\xff\xfe',
+        codec.to_json(attachment(pci='0000:02:10.1')),
+        codec.to_json(attachment('c9')),
+    ],
+    ids=['empty', 'no text', 'another VF', 'another sandbox'],
+)
+def test_a_record_that_cannot_be_read_stops_no_other(tmp_path, record):
+    told = []
+    ledger = Ledger(tmp_path, boot_id='boot-1', tell=told.append)
+    other = attachment('c2', pci='0000:02:10.2')
+    ledger.save([attachment(), other])
+    spoil(ledger, record)
+    assert ledger.all() == (other,)
+    (aside,) = ledger.set_aside()
+    assert aside == ledger.set_aside('0000:02:10.0')[0] == told[0]
+    assert (aside.container_id, aside.ifname) == ('c1', 'net1')
+    assert aside.boot_id == 'boot-1'
+    assert ledger.set_aside('0000:02:10.2') == ()
+    assert len(told) == 1
+    with contextlib.closing(sqlite3.connect(ledger.path)) as other:
+        (kept,) = other.execute('SELECT record FROM set_aside').fetchone()
+    assert kept == (record if isinstance(record, bytes) else record.encode())
+    ledger.forget_set_aside(['0000:02:10.0'])
+    assert ledger.set_aside() == ()
+    ledger.close()
+
+
+def test_an_intent_is_kept_if_nobody_cancels_it(ledger):
+    token = ledger.open_intent('c1', ['net1', 'net2'])
+    ledger.cancel_intents('c2')
+    ledger.cancel_intents('c1', 'net3')
+    records = attachment(), attachment(ifname='net2', pci='0000:02:10.1')
+    ledger.save(records, intent=token)
+    assert ledger.all() == records
+    with pytest.raises(exceptions.SandboxDeleted):
+        ledger.save(records, intent=token)
+
+
+@pytest.mark.parametrize('ifname', ['', 'net1'])
+def test_a_cancelled_intent_saves_nothing(ledger, ifname):
+    token = ledger.open_intent('c1', ['net1', 'net2'])
+    ledger.cancel_intents('c1', ifname)
+    records = attachment(), attachment(ifname='net2', pci='0000:02:10.1')
+    with pytest.raises(exceptions.SandboxDeleted, match='sandbox c1'):
+        ledger.save(records, intent=token)
+    assert ledger.all() == ()
+
+
+def test_intents_of_one_sandbox_do_not_meet(ledger):
+    first = ledger.open_intent('c1', ['net1'])
+    second = ledger.open_intent('c1', ['net1'])
+    ledger.close_intent(first)
+    ledger.save([attachment()], intent=second)
+    assert ledger.all() == (attachment(),)
+
+
+def test_intents_of_the_dead_do_not_pile_up(ledger, monkeypatch):
+    ledger.open_intent('c1', ['net1'])
+    later = time.time() + 2 * STALE_INTENT
+    monkeypatch.setattr(time, 'time', lambda: later)
+    ledger.open_intent('c2', ['net1'])
+    with contextlib.closing(sqlite3.connect(ledger.path)) as other:
+        rows = other.execute('SELECT container_id FROM intent').fetchall()
+    assert rows == [('c2',)]
+
+
+def test_a_record_takes_anothers_place_in_one_transaction(ledger):
+    ledger.save([attachment()])
+    successor = attachment('c2')
+    ledger.save([successor], instead_of=[attachment()])
+    assert ledger.all() == (successor,)
+
+
+def test_only_its_owner_can_read_it(ledger):
+    ledger.path.parent.mkdir(mode=0o755)
+    ledger.path.touch(mode=0o644)
+    ledger.save([attachment()])
+    for path in ledger.path.parent.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    assert len(list(ledger.path.parent.iterdir())) == 3
+
+
+@pytest.mark.parametrize('mode', [0o770, 0o707])
+def test_a_folder_that_others_can_write_to_is_refused(ledger, mode):
+    ledger.path.parent.mkdir()
+    ledger.path.parent.chmod(mode)
+    with pytest.raises(exceptions.LedgerError, match='chmod go-w'):
+        ledger.save([attachment()])
+    assert list(ledger.path.parent.iterdir()) == []
+
+
+def test_reading_waits_for_no_writer(ledger):
+    """Neither for a process that writes nor for threads that wait for it."""
+    ledger.save([attachment()])
+    ledger.all()
+    with contextlib.closing(sqlite3.connect(ledger.path)) as other:
+        other.execute('BEGIN IMMEDIATE')
+        slow = threading.Thread(target=lambda: save_and_fail(ledger))
+        slow.start()
+        with wait.limit(0):
+            for _ in range(50):
+                assert ledger.all() == (attachment(),)
+        slow.join(30)
+
+
+def save_and_fail(ledger):
+    with pytest.raises(exceptions.LedgerBusy):
+        ledger.save([attachment()])
+
+
+def test_threads_that_wait_for_a_writer_wait_no_longer_together(tmp_path):
+    ledger = Ledger(tmp_path, timeout=0.3)
+    ledger.save([])
+    with contextlib.closing(sqlite3.connect(ledger.path)) as other:
+        other.execute('BEGIN IMMEDIATE')
+        began = time.monotonic()
+        with futures.ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda _: save_and_fail(ledger), range(8)))
+        assert time.monotonic() - began < 8 * 0.3
+    ledger.close()
+
+
+def test_a_calls_deadline_counts(tmp_path):
+    ledger = Ledger(tmp_path, timeout=30)
+    ledger.save([])
+    with contextlib.closing(sqlite3.connect(ledger.path)) as other:
+        other.execute('BEGIN IMMEDIATE')
+        began = time.monotonic()
+        with wait.limit(0.1):
+            save_and_fail(ledger)
+        assert time.monotonic() - began < 10
+    ledger.close()
 
 
 def save_many(path, first):
@@ -141,7 +283,7 @@ def save_many(path, first):
 
 
 def test_processes_that_start_together_lose_nothing(tmp_path):
-    path = tmp_path / 'ledger.sqlite'
+    path = tmp_path / 'state'
     context = multiprocessing.get_context('fork')
     children = [
         context.Process(target=save_many, args=(path, first))
@@ -171,12 +313,13 @@ def test_ledgers_that_are_made_together_wait_for_each_other(tmp_path):
 
     with futures.ThreadPoolExecutor(4) as threads:
         for number in range(50):
-            paths = [tmp_path / str(number) / 'ledger.sqlite'] * 4
+            paths = [tmp_path / str(number)] * 4
             assert list(threads.map(first_look, paths)) == [()] * 4
 
 
 def test_threads_share_one_file_descriptor_set(ledger):
     ledger.save([])
+    ledger.all()
     before = len(os.listdir('/proc/self/fd'))
     threads = [
         threading.Thread(

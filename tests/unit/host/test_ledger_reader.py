@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Those who only look at the ledger leave no trace, and wait for nobody."""
 
+import contextlib
+import dataclasses
 import os
 import sqlite3
 
@@ -28,7 +30,7 @@ def state(tmp_path):
 
 @pytest.fixture
 def ledger(state):
-    ledger = Ledger(state / 'ledger.sqlite')
+    ledger = Ledger(state, boot_id='boot-1')
     ledger.save([RECORD])
     yield ledger
     ledger.close()
@@ -81,3 +83,43 @@ def test_a_state_dir_that_is_a_file_is_named(tmp_path):
     (tmp_path / 'state').touch()
     with pytest.raises(exceptions.LedgerError, match='must be a directory'):
         ledger_reader.read(str(tmp_path / 'state'))
+
+
+def test_a_record_that_cannot_be_read_is_told_beside_the_others(ledger, state):
+    other = dataclasses.replace(RECORD, pci='0000:02:10.1')
+    other = dataclasses.replace(
+        other, vif=dataclasses.replace(RECORD.vif, ifname='net2')
+    )
+    ledger.save([other])
+    ledger.close()
+    with contextlib.closing(sqlite3.connect(ledger.path)) as connection:
+        connection.execute(
+            "UPDATE attachment SET record = '{}' WHERE ifname = 'net1'"
+        )
+        connection.commit()
+    for boot_id in ('', 'boot-1'):
+        assert ledger_reader.read(str(state)) == (other,)
+        (aside,) = ledger_reader.read_set_aside(str(state))
+        assert (aside.pci, aside.boot_id) == (RECORD.pci, boot_id)
+        ledger.all()  # sets it aside
+        ledger.close()
+
+
+def test_a_file_of_schema_1_is_read_as_it_is(ledger, state):
+    ledger.close()
+    with contextlib.closing(sqlite3.connect(ledger.path)) as connection:
+        connection.executescript(
+            'DROP TABLE intent; DROP TABLE set_aside;'
+            'PRAGMA user_version = 1; PRAGMA journal_mode = DELETE;'
+        )
+    before = ledger.path.read_bytes()
+    assert ledger_reader.read(str(state)) == (RECORD,)
+    assert ledger_reader.read_set_aside(str(state)) == ()
+    assert ledger.path.read_bytes() == before
+
+
+def test_what_is_no_database_is_refused(state):
+    state.mkdir(parents=True)
+    (state / 'ledger.sqlite').write_text('not a database' * 100)
+    with pytest.raises(exceptions.LedgerError, match='is the ledger'):
+        ledger_reader.read(str(state))
