@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+from collections.abc import Iterable
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.binding.vf import vf_driver
@@ -63,7 +64,7 @@ class NetdeviceDriver(vf_driver.VfDriver):
             links.announce(link.index, addresses, netns)
 
     def check(self, attachment: model.Attachment) -> None:
-        """Compare PF settings, netdev and addresses with the VIF."""
+        """Compare PF settings, netdev, addresses and routes with the VIF."""
         vif, netns = attachment.vif, attachment.sandbox.netns
         drift = self.list_drift(attachment)
         links = self.host.links
@@ -73,11 +74,15 @@ class NetdeviceDriver(vf_driver.VfDriver):
         if link is None:
             drift.append(f'its interface is not in {netns}')
         else:
-            drift += _differences(link, vif)
-            missing = _canonical(vif.addresses) - _canonical(
-                links.addresses(link.index, netns)
+            drift += _list_differences(link, vif)
+            missing = _canonical_addresses(
+                vif.addresses
+            ) - _canonical_addresses(links.addresses(link.index, netns))
+            drift += [f'address {each} is gone' for each in sorted(missing)]
+            lost = _canonical_routes(_list_routes(vif)) - _canonical_routes(
+                links.routes(link.index, netns)
             )
-            drift += [f'address {address} is gone' for address in missing]
+            drift += [f'route {each} is gone' for each in sorted(lost)]
         if drift:
             raise exceptions.Drifted(
                 f'{vif.ifname} of pod {attachment.sandbox.pod} on VF '
@@ -190,7 +195,7 @@ class NetdeviceDriver(vf_driver.VfDriver):
         links = self.host.links
         for address in vif.addresses:
             links.add_address(link.index, address, netns)
-        for route in (*vif.routes, *map(_default_route, vif.gateways)):
+        for route in _list_routes(vif):
             links.add_route(link.index, route, netns)
 
 
@@ -211,17 +216,32 @@ class BifurcatedDriver(NetdeviceDriver):
             )
 
 
-def _default_route(gateway: str) -> model.Route:
+def _list_routes(vif: model.Vif) -> list[model.Route]:
+    """Those of the subnet, and by them to the default gateways."""
+    return [*vif.routes, *map(_make_default_route, vif.gateways)]
+
+
+def _make_default_route(gateway: str) -> model.Route:
     version = ipaddress.ip_address(gateway).version
     return model.Route('::/0' if version == 6 else '0.0.0.0/0', gateway)
 
 
-def _canonical(addresses: object) -> set[str]:
-    assert isinstance(addresses, tuple | list)
+def _canonical_addresses(addresses: Iterable[str]) -> set[str]:
     return {str(ipaddress.ip_interface(address)) for address in addresses}
 
 
-def _differences(link: model.Link, vif: model.Vif) -> list[str]:
+def _canonical_routes(routes: Iterable[model.Route]) -> set[str]:
+    """One text for each, however its addresses are written."""
+    texts = set()
+    for route in routes:
+        text = str(ipaddress.ip_network(route.destination))
+        if route.gateway:
+            text += f' via {ipaddress.ip_address(route.gateway)}'
+        texts.add(text)
+    return texts
+
+
+def _list_differences(link: model.Link, vif: model.Vif) -> list[str]:
     found = [
         f'{name} is {getattr(link, name)}, not {value}'
         for name, value in (

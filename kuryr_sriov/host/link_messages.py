@@ -42,6 +42,8 @@ TRAITS = {
     43: 'xdp',
     58: 'gro_max_size',
     61: 'allmulti',
+    63: 'gso_ipv4_max_size',
+    64: 'gro_ipv4_max_size',
 }
 
 # What says nothing of the interface itself, by reason.

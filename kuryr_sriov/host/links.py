@@ -54,6 +54,7 @@ CARRIER_TIMEOUT = 5.0
 RTEXT_FILTER_VF, RTEXT_FILTER_SKIP_STATS = 0x1, 0x8
 RT_TABLE_MAIN = 254
 RTPROT_KERNEL, RTPROT_STATIC = 2, 4
+IP6_RT_PRIO_USER = 1024
 UNIVERSE, RT_SCOPE_LINK = 0, 253
 RTN_UNICAST = 1
 ACK, DUMP = netlink_socket.ACK, netlink_socket.DUMP
@@ -259,8 +260,14 @@ class Netlink:
         return found
 
     def add_route(self, index: int, route: model.Route, netns: str) -> None:
-        """Add a route through the interface."""
+        """Add a route through the interface, beside those of others.
+
+        A default route comes before any other, which comes back into its
+        own when this one goes with its interface. Any other route comes
+        after those that are there.
+        """
         network = ipaddress.ip_network(route.destination)
+        is_default = not network.prefixlen
         message = rtmsg()
         message['family'] = FAMILIES[network.version]
         message['dst_len'] = network.prefixlen
@@ -269,13 +276,24 @@ class Netlink:
         message['scope'] = UNIVERSE if route.gateway else RT_SCOPE_LINK
         message['type'] = RTN_UNICAST
         message['attrs'] = [['RTA_OIF', index]]
+        flags = ACK | netlink_socket.CREATE
+        if network.version == 6:
+            # Routes of the same metric would share the traffic (ECMP). Those
+            # without have 1024 (IP6_RT_PRIO_USER); 1 precedes them all.
+            flags |= netlink_socket.EXCL
+            metric = 1 if is_default else IP6_RT_PRIO_USER + index
+            message['attrs'].append(['RTA_PRIORITY', metric])
+        elif not is_default:
+            # Without the flag, a route precedes its equals
+            # (fib_table_insert), which no metric could do: they have 0.
+            flags |= netlink_socket.APPEND
         if network.prefixlen:
             destination = str(network.network_address)
             message['attrs'].append(['RTA_DST', destination])
         if route.gateway:
             message['attrs'].append(['RTA_GATEWAY', route.gateway])
         what = f'{index}, {route.destination} via {route.gateway or "link"}'
-        self._request('add_route', what, message, RTM_NEWROUTE, NEW, netns)
+        self._request('add_route', what, message, RTM_NEWROUTE, flags, netns)
 
     def announce(
         self, index: int, addresses: Sequence[str], netns: str

@@ -21,7 +21,8 @@ from kuryr_sriov.host import errnos, wait
 from kuryr_sriov.host import netns as namespaces
 
 REQUEST, MULTI, ACK, DUMP_INTERRUPTED = 0x1, 0x2, 0x4, 0x10
-ROOT, MATCH, EXCL, CREATE = 0x100, 0x200, 0x200, 0x400
+ROOT, MATCH = 0x100, 0x200
+EXCL, CREATE, APPEND = 0x200, 0x400, 0x800
 DUMP = ROOT | MATCH
 
 _ERROR, _DONE = 2, 3

@@ -186,6 +186,25 @@ class DoesNotAskThePf(Stated):
         return replace(super().snapshot(pci), settings=None)
 
 
+@caught_by('test_a_snapshot_of_a_pf_is_refused')
+class TakesAPf(Stated):
+    def find_vf(self, pci):
+        return self.host.pci.device(pci)
+
+
+@caught_by('test_nothing_that_the_pod_left_on_its_netdev_stays')
+class TrustsThePod(Stated):
+    def disconnect(self, attachment):
+        original = replace(attachment.original, traits=())
+        super().disconnect(replace(attachment, original=original))
+
+
+@caught_by('test_check_sees_that_routes_are_gone')
+class ForgetsRoutes(Stated):
+    def check(self, attachment):
+        super().check(without(attachment, routes=(), gateways=()))
+
+
 @caught_by('test_a_snapshot_changes_nothing')
 class PreparesTheVfTooEarly(Stated):
     def snapshot(self, pci):

@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from labnode import Netns, VirtualFunction
+from labnode import Device, Netns
 
 from kuryr_sriov import model
 from kuryr_sriov.config import loading
@@ -65,7 +65,7 @@ def sandbox(netns: Netns) -> model.Sandbox:
 
 
 def attach(
-    node: Node, vf: VirtualFunction, vif: model.Vif, netns: Netns
+    node: Node, vf: Device, vif: model.Vif, netns: Netns
 ) -> model.AttachedVif:
     """Wire one VF into a pod, as CNI ADD does."""
     devices = [model.Device(vif.resource, vf.pci)]

@@ -6,13 +6,16 @@ The suite is the one that the simulated node runs.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import labnode
 import pytest
+import xdp
 from labnode import Lab, VirtualFunction
 
+from kuryr_sriov import model
 from kuryr_sriov.binding import base
 from kuryr_sriov.binding.netdevice import NetdeviceDriver
 from kuryr_sriov.binding.userspace import VfioDriver
@@ -51,6 +54,18 @@ class OnHardware(BindingDriverContract):
     @pytest.fixture
     def delete_netns(self) -> Callable[[str], None]:
         return lambda path: labnode.Netns('contract').delete()
+
+    @pytest.fixture
+    def spoil(self) -> Callable[[model.Attachment], None]:
+        def spoil(attachment: model.Attachment) -> None:
+            pod = labnode.Netns('contract')
+            ifname = attachment.vif.ifname
+            altname = 'dev', ifname, 'altname', 'net2'
+            pod.run('ip', 'link', 'property', 'add', *altname)
+            pod.run('ip', 'link', 'set', ifname, 'arp', 'off')
+            pod.run(sys.executable, xdp.__file__, ifname)
+
+        return spoil
 
     @pytest.fixture
     def driver_override(self) -> Callable[[str], str]:

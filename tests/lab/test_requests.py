@@ -24,18 +24,18 @@ UNCOUNTED = 'announce'
 COUNTS = {
     KERNEL: (
         {
-            **{'get': 2, 'vf': 2, 'set': 2, 'set_vf': 1, 'find': 2},
+            **{'get': 2, 'pf': 2, 'set': 2, 'set_vf': 1, 'find': 1},
             **{'add_address': 2, 'add_route': 2},
         },
-        {'find': 1, 'vf': 4, 'set': 2, 'set_vf': 2, 'get': 1},
+        {'find': 1, 'pf': 4, 'set': 2, 'set_vf': 2, 'get': 1},
     ),
     USERSPACE: (
         {
-            **{'get': 1, 'vf': 2, 'set_vf': 1},
+            **{'get': 1, 'pf': 2, 'set_vf': 1},
             **{'driver_override': 2, 'unbind': 1, 'bind': 1},
         },
         {
-            **{'get': 1, 'vf': 4, 'set_vf': 2, 'set': 1},
+            **{'get': 1, 'pf': 4, 'set_vf': 2, 'set': 1, 'reset': 1},
             **{'driver_override': 2, 'unbind': 1, 'bind': 1},
         },
     ),

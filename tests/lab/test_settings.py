@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from kuryr_sriov import exceptions, model
 from kuryr_sriov.node import Node
 
 MakeNetns = Callable[[], Netns]
-PINNED = '02:00:00:00:00:99'
+PINNED, OTHER = '02:00:00:00:00:99', '02:00:00:00:00:98'
 
 
 @pytest.fixture
@@ -116,6 +117,18 @@ def lose_link(vf: VirtualFunction, rate: int) -> None:
     labnode.wait_for(f'{vf.pf} to refuse a rate', refused)
 
 
+def owed(node: Node, pod: Netns) -> None:
+    """DEL; what is left stays on record."""
+    with contextlib.suppress(exceptions.Owed):
+        node.detach(pod.name)
+    assert len(node.ledger.all()) == 1
+
+
+def without_rate(state: dict[str, Any]) -> dict[str, Any]:
+    held = {k: v for k, v in state['pf'].items() if k != 'rate'}
+    return {**state, 'pf': held}
+
+
 @pytest.mark.parametrize('driver', [KERNEL, USERSPACE])
 def test_a_rate_waits_for_the_link_of_the_pf(
     vf: VirtualFunction, node: Node, make_netns: MakeNetns, driver: str
@@ -133,8 +146,10 @@ def test_a_rate_waits_for_the_link_of_the_pf(
     vf.pf.set_up()
     attach(node, vf, vif, pod)
     lose_link(vf, rate=100)
-    with pytest.raises(exceptions.DeviceBusy, match='has no link'):
-        node.detach(pod.name)
+    owed(node, pod)
+    waiting = vf.state()
+    assert waiting['pf'].pop('rate') != before['pf']['rate']
+    assert waiting == without_rate(before)
 
     vf.pf.set_up()
     node.detach(pod.name)
@@ -142,11 +157,18 @@ def test_a_rate_waits_for_the_link_of_the_pf(
 
 
 @pytest.mark.parametrize('driver', [KERNEL, USERSPACE])
+@pytest.mark.parametrize('taken', [False, True])
 def test_a_mac_that_the_operator_has_pinned_is_replaced_and_comes_back(
-    vf: VirtualFunction, node: Node, make_netns: MakeNetns, driver: str
+    vf: VirtualFunction,
+    node: Node,
+    make_netns: MakeNetns,
+    driver: str,
+    taken: bool,
 ) -> None:
     """igbvf takes another MAC only when it is bound anew."""
     vf.configure('mac', PINNED)
+    if taken:
+        vf.bind(labnode.VF_DRIVER)
     before, pod = vf.state(), make_netns()
     vif = make_vif(1, driver)
 
@@ -157,6 +179,10 @@ def test_a_mac_that_the_operator_has_pinned_is_replaced_and_comes_back(
     node.detach(pod.name)
 
     assert vf.state() == before
+    # The VF cannot change it: the PF has set it, and not heard of it.
+    labnode.run('ip', 'link', 'set', vf.ifname, 'down')
+    with pytest.raises(RuntimeError):
+        labnode.run('ip', 'link', 'set', vf.ifname, 'address', OTHER)
 
 
 def test_each_pod_on_a_vf_has_the_mac_of_its_own_port(

@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import labnode
 import pytest
+import xdp
 from labnode import DRIVERS, VF_DRIVER, Lab, Netns, VirtualFunction
 from labpods import KERNEL, USERSPACE, attach, make_vif
 
+from kuryr_sriov import exceptions
 from kuryr_sriov.node import Node
 
 MakeVfs = Callable[..., list[VirtualFunction]]
@@ -94,6 +97,51 @@ def test_when_the_pod_has_changed_it(pod: Pod) -> None:
     assert pod.comes_home()
 
 
+def shown(vf: VirtualFunction) -> dict[str, Any]:
+    """All that the kernel tells of its netdev, but for the index."""
+    labnode.settle()
+    link = vf.link()
+    del link['ifindex']
+    return link
+
+
+PROPERTY = 'ip', 'link', 'property', 'add', 'dev', 'net1', 'altname'
+HOSTILE = {
+    'link attributes': (
+        ('ip', 'link', 'set', 'net1', 'arp', 'off', 'multicast', 'off'),
+        ('ip', 'link', 'set', 'net1', 'promisc', 'on', 'allmulticast', 'on'),
+        ('ip', 'link', 'set', 'net1', 'txqueuelen', '5', 'group', '9'),
+        ('ip', 'link', 'set', 'net1', 'mode', 'dormant'),
+        ('ip', 'link', 'set', 'net1', 'gso_max_size', '9000'),
+    ),
+    'XDP program': ((sys.executable, xdp.__file__, 'net1'),),
+    'alternative names': (
+        (*PROPERTY, 'net2'),
+        (*PROPERTY, 'hostif'),
+    ),
+    'nothing': (),
+}
+
+
+@pytest.mark.parametrize('deeds', HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize('netns_gone', [False, True])
+def test_nothing_that_a_hostile_pod_leaves_reaches_the_next(
+    vf: VirtualFunction,
+    make_pod: Callable[..., Pod],
+    deeds: tuple[tuple[str, ...], ...],
+    netns_gone: bool,
+) -> None:
+    before = shown(vf)
+    pod = make_pod()
+    for deed in deeds:
+        pod.netns.run(*deed)
+    with interface('hostif'):
+        if netns_gone:
+            pod.netns.delete()
+        assert pod.comes_home()
+    assert shown(vf) == before
+
+
 def test_when_the_pod_has_renamed_it_and_the_netns_is_gone(pod: Pod) -> None:
     pod.netns.run('ip', 'link', 'set', 'net1', 'down')
     pod.netns.run('ip', 'link', 'set', 'net1', 'name', 'other')
@@ -120,6 +168,7 @@ def test_when_its_own_name_is_taken_all_else_is_restored(
         now = pod.vf.state()
     assert f'its name {name} is taken' in caplog.text
     assert pod.node.ledger.all() == ()
+    assert now['ifname'] != 'net1'
     for state in (now, pod.before):
         del state['ifname'], state['altnames']
     assert now == pod.before
@@ -200,3 +249,15 @@ def test_when_the_pf_was_renamed(pod: Pod) -> None:
         assert pod.comes_home()
     finally:
         pf.rename(name)
+
+
+def test_when_it_is_a_pf_it_is_refused(
+    lab: Lab, node: Node, make_netns: MakeNetns
+) -> None:
+    """It would take the VFs of others with it."""
+    pf = lab.pfs[0]
+    before = lab.state()
+    with pytest.raises(exceptions.DeviceMissing, match='is a PF'):
+        attach(node, pf, make_vif(1), make_netns())
+    assert lab.state() == before
+    assert node.ledger.all() == ()

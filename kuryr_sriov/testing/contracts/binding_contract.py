@@ -54,6 +54,10 @@ class BindingDriverContract(NodeFixtures):
             link = host.links.get(device.ifindex)
             assert (state.mac, state.mtu) == (link.mac, link.mtu)
             assert (state.alias, state.up) == (link.alias, link.up)
+            assert (state.altnames, state.traits) == (
+                link.altnames,
+                link.traits,
+            )
 
     def test_a_snapshot_of_no_vf_is_refused(
         self, driver: base.BindingDriver
@@ -61,6 +65,15 @@ class BindingDriverContract(NodeFixtures):
         """An empty state, restored, would be a VF without a driver."""
         with pytest.raises(exceptions.DeviceMissing, match=NO_VF):
             driver.snapshot(NO_VF)
+
+    def test_a_snapshot_of_a_pf_is_refused(
+        self, driver: base.BindingDriver, host: base.Host, pci: str
+    ) -> None:
+        """A device plugin that offers it would give away all its VFs."""
+        pf = host.pci.device(pci).pf
+        if pf:
+            with pytest.raises(exceptions.DeviceMissing, match=pf):
+                driver.snapshot(pf)
 
     def test_a_snapshot_changes_nothing(
         self, driver: base.BindingDriver, host: base.Host, pci: str
@@ -124,6 +137,19 @@ class BindingDriverContract(NodeFixtures):
     ) -> None:
         """The next pod must not inherit VLAN, MAC, MTU, name or driver."""
         driver.connect(attachment)
+        driver.disconnect(attachment)
+        assert driver.snapshot(attachment.pci) == attachment.original
+
+    def test_nothing_that_the_pod_left_on_its_netdev_stays(
+        self,
+        driver: base.BindingDriver,
+        attachment: model.Attachment,
+        spoil: Callable[[model.Attachment], None],
+    ) -> None:
+        """The next pod would have its XDP program, or lack ARP."""
+        driver.connect(attachment)
+        if self.kernel:
+            spoil(attachment)
         driver.disconnect(attachment)
         assert driver.snapshot(attachment.pci) == attachment.original
 
@@ -212,6 +238,23 @@ class BindingDriverContract(NodeFixtures):
         driver.connect(attachment)
         words = meddle(attachment)
         with pytest.raises(exceptions.Drifted, match=words):
+            driver.check(attachment)
+
+    def test_check_sees_that_routes_are_gone(
+        self,
+        driver: base.BindingDriver,
+        host: base.Host,
+        attachment: model.Attachment,
+    ) -> None:
+        """An interface that was down for a moment has lost them."""
+        driver.connect(attachment)
+        link = self.interface(host, attachment)
+        if link is None:
+            return  # the program in the pod has its own
+        netns = attachment.sandbox.netns
+        host.links.set(link.index, netns, up=False)
+        host.links.set(link.index, netns, up=True)
+        with pytest.raises(exceptions.Drifted, match=r'route 10\.9\.0\.0/16'):
             driver.check(attachment)
 
     def test_check_sees_that_the_driver_was_unbound(

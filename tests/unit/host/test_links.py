@@ -4,14 +4,17 @@
 import dataclasses
 import errno
 import os
+import sys
 import threading
+import types
 from concurrent import futures
 
 import pytest
+import xdp
 
 from kuryr_sriov import exceptions, model
+from kuryr_sriov.host import ethtool, netns, wait
 from kuryr_sriov.host import links as links_module
-from kuryr_sriov.host import netns
 from kuryr_sriov.host.links import Netlink
 from kuryr_sriov.host.pci_binding import Sysfs
 
@@ -242,8 +245,78 @@ def test_a_neighbour_learns_the_address_from_it(links, veth, netnses):
         'vb',
     )
     links.announce(index, ['2001:db8::7/64'], here)
-    known = netnses.ip('-n', netnses.name(there), 'neigh', 'show')
-    assert f'2001:db8::7 dev vb lladdr {MAC}' in known
+    # The frame is on its way through the other namespace's queue by now.
+    wait.wait_for(
+        lambda: (
+            f'2001:db8::7 dev vb lladdr {MAC}'
+            in netnses.ip('-n', netnses.name(there), 'neigh', 'show')
+        ),
+        timeout=5,
+        what='the neighbour to learn the address',
+    )
+
+
+CHANGES = {
+    'flags': ('arp', 'off'),
+    'flags promiscuity': ('promisc', 'on'),
+    'allmulti flags': ('allmulticast', 'on'),
+    'txqueuelen': ('txqueuelen', '5'),
+    'group': ('group', '9'),
+    'broadcast': ('broadcast', 'ff:ff:ff:ff:ff:00'),
+    'gso_max_size': ('gso_max_size', '9000'),
+}
+
+
+@pytest.mark.parametrize(('traits', 'change'), CHANGES.items())
+def test_what_a_pod_can_change_shows_in_the_traits(
+    links, veth, netnses, traits, change
+):
+    here, index, _ = veth
+    before = links.get(index, here)
+    netnses.ip('-n', netnses.name(here), 'link', 'set', 'va', *change)
+    # newer kernels have gso_ipv4_max_size, which goes along
+    assert set(traits.split()) <= changed(before, links.get(index, here))
+
+
+def test_an_xdp_program_shows_in_the_traits(links, veth, netnses):
+    here, index, _ = veth
+    before = links.get(index, here)
+    netnses.ip(
+        *('netns', 'exec', netnses.name(here)),
+        *(sys.executable, xdp.__file__, 'va'),
+    )
+    assert changed(before, links.get(index, here)) == {'xdp'}
+
+
+def test_use_alone_changes_no_trait(links, veth, netnses):
+    """Else every VF would be bound anew on its way home."""
+    here, index, there = veth
+    before = links.get(index, here)
+    netnses.up(there, 'vb')
+    addressed(links, veth, '192.0.2.7/24', '2001:db8::7/64')
+    links.announce(index, ['192.0.2.7/24'], here)
+    links.set(index, here, up=False, mtu=1400, alias='x', mac=MAC)
+    assert links.get(index, here).traits == before.traits
+
+
+def changed(before, after):
+    """Names of the traits that differ."""
+    differing = set(before.traits) ^ set(after.traits)
+    return {trait.partition('=')[0] for trait in differing}
+
+
+def test_alternative_names_are_listed(links, veth, netnses):
+    here, index, _ = veth
+    name = netnses.name(here)
+    for altname in ('net2', 'a-name-of-more-than-15-letters'):
+        netnses.ip(
+            *('-n', name, 'link', 'property', 'add', 'dev', 'va'),
+            *('altname', altname),
+        )
+    assert sorted(links.get(index, here).altnames) == [
+        'a-name-of-more-than-15-letters',
+        'net2',
+    ]
 
 
 def test_an_alternative_name_is_removed(links, netnses):
@@ -273,14 +346,44 @@ def test_a_pf_that_cannot_have_vfs_refuses_settings(links, netnses):
     assert 'set_vf of interface 1 vf 0' in str(caught.value)
 
 
-def test_a_pci_functions_interface_is_found(links):
+@pytest.fixture
+def function():
+    """A PCI function with an interface, often of virtio."""
     found = [f for f in Sysfs().functions() if f.ifname]
     if not found:
         pytest.skip('THIS MACHINE HAS NO PCI NETWORK INTERFACE')
-    link = links.find(found[0].pci, '')
+    return found[0]
+
+
+@pytest.mark.parametrize('netlink_tells', [True, False])
+def test_a_pci_functions_interface_is_found(
+    monkeypatch, function, netlink_tells
+):
+    """Also on kernels before 5.14, whose netlink does not tell whose it is."""
+    monkeypatch.setattr(ethtool, 'netlink_tells_parent', lambda: netlink_tells)
+    links = Netlink()
+    link = links.find(function.pci, '')
     assert link is not None
-    assert (link.index, link.name) == (found[0].ifindex, found[0].ifname)
-    assert link.pci == found[0].pci
+    assert (link.index, link.name) == (function.ifindex, function.ifname)
+    assert link.pci == function.pci
+    assert links.get(function.ifindex) == link
+    assert links.get(1).pci == ''
+
+
+@pytest.mark.parametrize(
+    ('release', 'tells'),
+    [
+        ('4.18.0-553.el8_10.x86_64', False),
+        ('5.13.19-2-pve', False),
+        ('5.14.0-427.el9.x86_64', True),
+        ('6.1-rc3', True),
+        ('6.12.41+deb13-amd64', True),
+    ],
+)
+def test_kernels_that_tell_whose_an_interface_is(monkeypatch, release, tells):
+    uname = types.SimpleNamespace(release=release)
+    monkeypatch.setattr(os, 'uname', lambda: uname)
+    assert ethtool.netlink_tells_parent() == tells
 
 
 def test_nothing_is_left_open_and_every_request_is_counted(links, veth):
