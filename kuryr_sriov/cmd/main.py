@@ -31,6 +31,10 @@ COMMANDS = {
         'pod_story.telling',
         "tell one pod's story, and what is wrong with its VFs",
     ),
+    'repair': (
+        'repair.mending',
+        'list what is owed or stuck; retry, reset or forget one record',
+    ),
     'demo': ('demo.play', 'play the SR-IOV how-to on a simulated node'),
 }
 """Module of each, with ``add_arguments`` and ``run``, and its help."""

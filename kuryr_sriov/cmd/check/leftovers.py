@@ -7,7 +7,6 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-from kuryr_sriov import model
 from kuryr_sriov.cmd.check.findings import (
     Result,
     Subject,
@@ -16,11 +15,12 @@ from kuryr_sriov.cmd.check.findings import (
     skipped,
     warning,
 )
+from kuryr_sriov.cmd.stuck_records import describe_record, why_stuck
 from kuryr_sriov.host import ledger_reader
 
 RESTORE = (
-    'The daemon gives it back when it starts, or when the container runtime '
-    'collects garbage (CNI GC): restart the daemon.'
+    'The daemon gives it back when it starts, and by period: restart the '
+    'daemon. If that does not help, see "kuryr-sriov repair".'
 )
 
 
@@ -56,30 +56,15 @@ def check_ledger(subject: Subject) -> Iterator[Result]:
 def check_leftovers(subject: Subject) -> Iterator[Result]:
     """No record has outlived its pod."""
     try:
-        boot_id = subject.host.boot_id()
+        subject.host.boot_id()
     except OSError as error:
         yield skipped(f'{error}; see whether proc is mounted under --root.')
         return
     clean = True
     for record in ledger_reader.read(subject.conf.sriov.state_dir):
-        reason = _reason(subject, record, boot_id)
-        if reason:
+        why = why_stuck(subject.host, record)
+        if why:
             clean = False
-            yield warning(
-                f'VF {record.pci}, {record.vif.ifname} of pod '
-                f'{record.sandbox.pod}: {reason}.',
-                RESTORE,
-            )
+            yield warning(f'{describe_record(record)}: {why}.', RESTORE)
     if clean:
         yield ok('none')
-
-
-def _reason(subject: Subject, record: model.Attachment, boot_id: str) -> str:
-    """Why it would be given back; as ``Node.reconcile`` sees it."""
-    if record.boot_id != boot_id:
-        return 'attached before the last boot'
-    if not subject.host.links.alive(record.sandbox.netns):
-        return f'there is no network namespace {record.sandbox.netns}'
-    if not record.done:
-        return 'not complete; it is being attached, or that was killed'
-    return ''

@@ -9,6 +9,7 @@ from typing import Any
 from kuryr_sriov import exceptions, model, plugins
 from kuryr_sriov.binding.base import BindingDriver
 from kuryr_sriov.cmd.pod_story.chapters import Line, Trouble
+from kuryr_sriov.cmd.stuck_records import describe_record, why_stuck
 from kuryr_sriov.config import loading
 from kuryr_sriov.host import ledger_reader
 from kuryr_sriov.node import Node
@@ -54,7 +55,9 @@ class NodeSide:
                 f'{record.vif.ifname}: VF {record.pci} by {record.driver}, '
                 f'sandbox {record.sandbox.container_id[:12]}'
             )
-            yield from self._read_state(record)
+            why = why_stuck(self._host, record)
+            if why:
+                yield Trouble(f'{describe_record(record)}: {why}.', REPAIR)
         if not self.records:
             yield 'nothing: no VF is attached'
 
@@ -63,25 +66,6 @@ class NodeSide:
             return pod.uid == self._pod.uid
         names = self._pod.namespace, self._pod.name
         return (pod.namespace, pod.name) == names
-
-    def _read_state(self, record: model.Attachment) -> Iterator[Line]:
-        if record.boot_id != self._host.boot_id():
-            yield Trouble(
-                f'{record.vif.ifname} was attached before the last boot.',
-                REPAIR,
-            )
-        elif not self._host.links.alive(record.sandbox.netns):
-            yield Trouble(
-                f'{record.vif.ifname}: there is no network namespace '
-                f'{record.sandbox.netns} any more.',
-                REPAIR,
-            )
-        elif not record.done:
-            yield Trouble(
-                f'{record.vif.ifname} is not complete: it is being attached, '
-                'or that was killed.',
-                REPAIR,
-            )
 
     def read_vfs(self) -> Iterator[Line]:
         """The VFs on record as they are now, and how they should be."""

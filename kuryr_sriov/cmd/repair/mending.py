@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is owed or stuck on this node; and one record at a time mended.
+
+Without an action, the records are listed that the next DEL, GC or start of
+the daemon should have cleared, and nothing is changed; the exit status is 1
+if there are any. An action says what it means, and is done with --yes only.
+The daemon may run, or be dead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from kuryr_sriov import exceptions, model
+from kuryr_sriov.cmd import arguments, output
+from kuryr_sriov.cmd.stuck_records import describe_record, why_stuck
+from kuryr_sriov.handlers.restore import lock_of
+from kuryr_sriov.host import ledger_reader, locks
+from kuryr_sriov.node import Node
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stuck:
+    """A record and why it is stuck."""
+
+    record: model.Attachment
+    why: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the subcommand."""
+    parser.add_argument(
+        'action',
+        nargs='?',
+        choices=[*ACTIONS],
+        help='retry: give the VF back, as DEL does. reset: reset the '
+        'function first. forget: delete the record, and leave the VF as it '
+        'is',
+    )
+    parser.add_argument(
+        'pci', nargs='?', metavar='VF', help='PCI address, 0000:02:10.0'
+    )
+    parser.add_argument(
+        '--yes', action='store_true', help='do it; else it is only explained'
+    )
+    arguments.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """List, explain or mend."""
+    conf, host = arguments.load(args), arguments.host(args)
+    records = ledger_reader.read(conf.sriov.state_dir)
+    if args.action is None:
+        return _list_stuck(host, records, as_json=args.json)
+    record = next((r for r in records if r.pci == args.pci), None)
+    if record is None:
+        raise exceptions.PermanentError(
+            f'no record has VF {args.pci or "(none named)"}; name one of '
+            'those that "kuryr-sriov repair" or "kuryr-sriov inventory" lists'
+        )
+    explain, mend = ACTIONS[args.action]
+    for sentence in (explain(record), _still_runs(host, record)):
+        print(*output.wrapped(sentence), sep='\n', end='\n' * bool(sentence))
+    if not args.yes:
+        print('Nothing was done. Add --yes to do it.')
+        return 1
+    with Node(conf, host=host) as node:
+        mend(conf, host, node, record)
+        left = node.ledger.of(*record.key)
+    for after in left:
+        print(f'It is still on record: {after.owed or "not complete"}.')
+    if not left:
+        print(f'Done: {describe_record(record)} is not on record any more.')
+    return 1 if left else 0
+
+
+def _list_stuck(
+    host: Any, records: tuple[model.Attachment, ...], as_json: bool
+) -> int:
+    stuck = [
+        Stuck(record, why)
+        for record in records
+        if (why := why_stuck(host, record))
+    ]
+    if as_json:
+        print(output.to_json(stuck))
+    else:
+        print(*_stuck_lines(stuck, len(records)), sep='\n')
+    return 1 if stuck else 0
+
+
+def _stuck_lines(stuck: list[Stuck], total: int) -> Iterator[str]:
+    if not stuck:
+        yield f'Nothing is owed or stuck; records: {total}.'
+        return
+    yield f'Owed or stuck: {len(stuck)} of {total} records.'
+    for one in stuck:
+        yield ''
+        sandbox = one.record.sandbox.container_id
+        yield from output.wrapped(
+            f'{describe_record(one.record)}, sandbox {sandbox}: {one.why}.'
+        )
+        for action in ACTIONS:
+            yield f'   # kuryr-sriov repair {action} {one.record.pci}'
+
+
+def _still_runs(host: Any, record: model.Attachment) -> str:
+    """The warning for a record that is not stuck; '' for one that is."""
+    if why_stuck(host, record):
+        return ''
+    return (
+        f'NOTHING IS WRONG WITH THIS RECORD. Pod {record.sandbox.pod} runs, '
+        f'and loses {record.vif.ifname}.'
+    )
+
+
+def _explain_retry(record: model.Attachment) -> str:
+    return (
+        f'{describe_record(record)}: what it was before the pod is restored '
+        'from the record, as DEL does: driver, name, MAC, MTU, and what its '
+        'PF holds for it.'
+    )
+
+
+def _retry(conf: Any, host: Any, node: Node, record: model.Attachment) -> None:
+    node.detach(*record.key)
+
+
+def _explain_reset(record: model.Attachment) -> str:
+    return (
+        f'{describe_record(record)}: the function is reset. A program that '
+        'drives it loses it at once. Then the VF is given back, as with retry.'
+    )
+
+
+def _reset(conf: Any, host: Any, node: Node, record: model.Attachment) -> None:
+    with _lock(conf, record):
+        if not host.pci.reset(record.pci, conf.sriov.device_timeout):
+            raise exceptions.PermanentError(
+                f'{record.pci} cannot be reset (it has no "reset" in sysfs); '
+                'make the VFs of its PF anew with sriov_numvfs, then forget '
+                'the record'
+            )
+    node.detach(*record.key)
+
+
+def _explain_forget(record: model.Attachment) -> str:
+    return (
+        f'{describe_record(record)}: the record is deleted, and nothing else '
+        "is done. The VF stays as it is, perhaps with the pod's MAC, VLAN, "
+        'driver or network namespace, and what it was before is lost. Make '
+        'the VFs of its PF anew (sriov_numvfs) before another pod gets it.'
+    )
+
+
+def _forget(
+    conf: Any, host: Any, node: Node, record: model.Attachment
+) -> None:
+    with _lock(conf, record):
+        now = node.ledger.of(*record.key)
+        node.ledger.remove(each for each in now if each.pci == record.pci)
+
+
+def _lock(conf: Any, record: model.Attachment) -> Any:
+    """The lock under which a daemon would change the VF."""
+    folder = Path(conf.sriov.state_dir, 'locks')
+    held = locks.PfLocks(folder, conf.sriov.pf_lock_timeout)
+    return held.hold([lock_of(record)])
+
+
+Explain = Callable[[model.Attachment], str]
+Mend = Callable[[Any, Any, Node, model.Attachment], None]
+
+ACTIONS: dict[str, tuple[Explain, Mend]] = {
+    'retry': (_explain_retry, _retry),
+    'reset': (_explain_reset, _reset),
+    'forget': (_explain_forget, _forget),
+}
