@@ -27,3 +27,12 @@ def why_stuck(host: Any, record: model.Attachment) -> str:
 def describe_record(record: model.Attachment) -> str:
     """Which VF, interface and pod it is about."""
     return f'VF {record.pci}, {record.vif.ifname} of pod {record.sandbox.pod}'
+
+
+def describe_set_aside(record: model.SetAside) -> str:
+    """What a record that cannot be read is about, and why it cannot."""
+    return (
+        f'VF {record.pci}, {record.ifname} of sandbox {record.container_id}: '
+        f'the record cannot be read ({record.reason}); the VF is given to '
+        'nobody until the next boot'
+    )

@@ -15,7 +15,11 @@ from kuryr_sriov.cmd.check.findings import (
     skipped,
     warning,
 )
-from kuryr_sriov.cmd.stuck_records import describe_record, why_stuck
+from kuryr_sriov.cmd.stuck_records import (
+    describe_record,
+    describe_set_aside,
+    why_stuck,
+)
 from kuryr_sriov.host import ledger_reader
 
 RESTORE = (
@@ -51,6 +55,12 @@ def check_ledger(subject: Subject) -> Iterator[Result]:
     """All records can be read."""
     found = ledger_reader.read(subject.conf.sriov.state_dir)
     yield ok(f'attachments on record: {len(found)}')
+    for record in ledger_reader.read_set_aside(subject.conf.sriov.state_dir):
+        yield warning(
+            f'{describe_set_aside(record)}.',
+            'See whose it is with "kuryr-sriov inventory", and "kuryr-sriov '
+            'repair forget" it once no pod has it.',
+        )
 
 
 def check_leftovers(subject: Subject) -> Iterator[Result]:

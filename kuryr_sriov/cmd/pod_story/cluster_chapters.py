@@ -106,7 +106,10 @@ class ClusterSide:
             try:
                 nad = self._kubernetes.get_nad(entry.namespace, entry.name)
                 request = requests.request_of(entry, nad)
-            except exceptions.InvalidAnnotation as error:
+            except (
+                exceptions.InvalidAnnotation,
+                exceptions.NetworkMissing,
+            ) as error:
                 yield Trouble(str(error))
                 continue
             where = f'{entry.ifname}: {entry.namespace}/{entry.name}'

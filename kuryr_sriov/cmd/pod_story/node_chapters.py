@@ -105,10 +105,13 @@ class NodeSide:
     def _read_pf(self, device: model.PciDevice) -> Iterator[Line]:
         pf = self._host.pci.device(device.pf)
         if pf.ifindex and device.vf_index is not None:
-            held = self._host.links.vf(pf.ifindex, device.vf_index)
-            yield (
-                f'PF {pf.ifname} holds MAC {held.mac}, VLAN {held.vlan} for it'
-            )
+            vfs = self._host.links.pf(pf.ifindex).vfs
+            held = vfs[device.vf_index] if device.vf_index < len(vfs) else None
+            if held is not None:
+                yield (
+                    f'PF {pf.ifname} holds MAC {held.mac}, VLAN {held.vlan} '
+                    'for it'
+                )
         if self._host.pci.carrier(pf) is False:
             yield Trouble(
                 f'PF {pf.pci} ({pf.ifname}) has no link.',

@@ -11,16 +11,22 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.cmd import arguments, output
-from kuryr_sriov.cmd.stuck_records import describe_record, why_stuck
+from kuryr_sriov.cmd.stuck_records import (
+    describe_record,
+    describe_set_aside,
+    why_stuck,
+)
 from kuryr_sriov.handlers.restore import lock_of
 from kuryr_sriov.host import ledger_reader, locks
 from kuryr_sriov.node import Node
+
+NOTHING_DONE = 'Nothing was done. Add --yes to do it.'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,8 +60,11 @@ def run(args: argparse.Namespace) -> int:
     """List, explain or mend."""
     conf, host = arguments.load(args), arguments.host(args)
     records = ledger_reader.read(conf.sriov.state_dir)
+    aside = ledger_reader.read_set_aside(conf.sriov.state_dir)
     if args.action is None:
-        return _list_stuck(host, records, as_json=args.json)
+        return _list_stuck(host, records, aside, as_json=args.json)
+    if any(one.pci == args.pci for one in aside):
+        return _mend_set_aside(args, conf, host)
     record = next((r for r in records if r.pci == args.pci), None)
     if record is None:
         raise exceptions.PermanentError(
@@ -66,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     for sentence in (explain(record), _still_runs(host, record)):
         print(*output.wrapped(sentence), sep='\n', end='\n' * bool(sentence))
     if not args.yes:
-        print('Nothing was done. Add --yes to do it.')
+        print(NOTHING_DONE)
         return 1
     with Node(conf, host=host) as node:
         mend(conf, host, node, record)
@@ -78,8 +87,37 @@ def run(args: argparse.Namespace) -> int:
     return 1 if left else 0
 
 
+def _mend_set_aside(args: argparse.Namespace, conf: Any, host: Any) -> int:
+    """A record that cannot be read can be forgotten, and nothing else."""
+    if args.action != 'forget':
+        raise exceptions.PermanentError(
+            f'the record of {args.pci} cannot be read, so that the VF cannot '
+            'be given back by it; make the VFs of its PF anew '
+            '(sriov_numvfs), then forget the record'
+        )
+    print(
+        *output.wrapped(
+            f'VF {args.pci}: the record that cannot be read is deleted, and '
+            'the VF is free for the next pod as it is now. Look first whether '
+            'a pod still has it.'
+        ),
+        sep='\n',
+    )
+    if not args.yes:
+        print(NOTHING_DONE)
+        return 1
+    with Node(conf, host=host) as node:
+        node.attachments()  # reading is what sets it aside, if need be
+        node.ledger.forget_set_aside([args.pci])
+    print(f'Done: {args.pci} is free.')
+    return 0
+
+
 def _list_stuck(
-    host: Any, records: tuple[model.Attachment, ...], as_json: bool
+    host: Any,
+    records: Sequence[model.Attachment],
+    aside: Sequence[model.SetAside],
+    as_json: bool,
 ) -> int:
     stuck = [
         Stuck(record, why)
@@ -87,17 +125,22 @@ def _list_stuck(
         if (why := why_stuck(host, record))
     ]
     if as_json:
-        print(output.to_json(stuck))
+        print(output.to_json({'stuck': stuck, 'unreadable': aside}))
     else:
-        print(*_stuck_lines(stuck, len(records)), sep='\n')
-    return 1 if stuck else 0
+        print(*_stuck_lines(stuck, aside, len(records)), sep='\n')
+    return 1 if stuck or aside else 0
 
 
-def _stuck_lines(stuck: list[Stuck], total: int) -> Iterator[str]:
-    if not stuck:
+def _stuck_lines(
+    stuck: Sequence[Stuck], aside: Sequence[model.SetAside], total: int
+) -> Iterator[str]:
+    if not (stuck or aside):
         yield f'Nothing is owed or stuck; records: {total}.'
         return
-    yield f'Owed or stuck: {len(stuck)} of {total} records.'
+    yield (
+        f'Owed or stuck: {len(stuck)} of {total} records; unreadable: '
+        f'{len(aside)}.'
+    )
     for one in stuck:
         yield ''
         sandbox = one.record.sandbox.container_id
@@ -106,6 +149,10 @@ def _stuck_lines(stuck: list[Stuck], total: int) -> Iterator[str]:
         )
         for action in ACTIONS:
             yield f'   # kuryr-sriov repair {action} {one.record.pci}'
+    for unreadable in aside:
+        yield ''
+        yield from output.wrapped(f'{describe_set_aside(unreadable)}.')
+        yield f'   # kuryr-sriov repair forget {unreadable.pci}'
 
 
 def _still_runs(host: Any, record: model.Attachment) -> str:

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """``kuryr-sriov repair`` lists what is stuck, and mends one record."""
 
+import contextlib
 import json
+import sqlite3
+from dataclasses import replace
 
 import pytest
 
@@ -51,8 +54,6 @@ class Place:
 
     def owe(self, why):
         """As a DEL leaves it that could not restore everything."""
-        from dataclasses import replace
-
         conf = loading.load_config(files=[str(self.file)])
         with Node(conf, host=self.node.host) as daemon:
             daemon.ledger.save([replace(r, owed=why) for r in self.records()])
@@ -86,7 +87,7 @@ def test_what_is_stuck_is_listed_with_what_can_be_done(place, repair):
     status, printed = repair()
     assert status == 1
     for words in (
-        'Owed or stuck: 1 of 1 records.',
+        'Owed or stuck: 1 of 1 records; unreadable: 0.',
         f'VF {VF}, net1 of pod default/web, sandbox c0ffee: there is no '
         f'network namespace {NETNS}.',
         f'# kuryr-sriov repair retry {VF}',
@@ -106,7 +107,7 @@ def test_what_is_owed_is_listed_with_its_reason(place, repair):
 def test_programs_get_the_records(place, repair):
     place.node.delete_netns(NETNS)
     status, printed = repair('--json')
-    (stuck,) = json.loads(printed)
+    (stuck,) = json.loads(printed)['stuck']
     assert status == 1
     assert stuck['record']['pci'] == VF
     assert 'no network namespace' in stuck['why']
@@ -182,3 +183,35 @@ def test_what_still_fails_stays_on_record(place, repair, monkeypatch):
     monkeypatch.setattr(Node, 'detach', fail)
     assert repair('retry', VF, '--yes')[0] == 1
     assert len(place.records()) == 1
+
+
+@pytest.fixture
+def unreadable(place):
+    """The record is damaged, as by a disk."""
+    with (
+        contextlib.closing(
+            sqlite3.connect(place.state / 'ledger.sqlite')
+        ) as file,
+        file,
+    ):
+        file.execute("UPDATE attachment SET record = '{'")
+
+
+@pytest.mark.usefixtures('unreadable')
+def test_a_record_that_cannot_be_read_is_listed(repair):
+    status, printed = repair()
+    assert status == 1
+    assert 'unreadable: 1' in printed
+    assert f'VF {VF}, net1 of sandbox c0ffee: the record cannot' in printed
+
+
+@pytest.mark.usefixtures('unreadable')
+def test_a_record_that_cannot_be_read_can_be_forgotten_only(
+    place, repair, capsys
+):
+    assert main(['repair', 'retry', VF, f'--config-file={place.file}']) == 1
+    assert 'cannot be read' in capsys.readouterr().err
+    assert repair('forget', VF)[0] == 1
+    status, printed = repair('forget', VF, '--yes')
+    assert (status, f'{VF} is free' in printed) == (0, True)
+    assert repair() == (0, 'Nothing is owed or stuck; records: 0.')
