@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import pathlib
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kubelab.cluster import PORTS, ApiError, Cluster, place
@@ -34,12 +34,13 @@ class World:
         self.folder = folder
         (folder / 'subnets.yaml').write_text(SUBNETS)
 
-    def make_nad(self, name: str) -> None:
-        """One of the how-to's two networks, on the wide subnet."""
-        config = {
-            'driverType': 'sriov',
-            'subnetId': RESOURCES[name].replace('physnet', 'wide'),
-        }
+    def make_nad(self, name: str, subnet: str = '') -> None:
+        """One of the how-to's two networks.
+
+        :param subnet: its id; empty for the wide one of ``SUBNETS``.
+        """
+        wide = RESOURCES[name].replace('physnet', 'wide')
+        config = {'driverType': 'sriov', 'subnetId': subnet or wide}
         self.cluster.create(
             {
                 'apiVersion': 'k8s.cni.cncf.io/v1',
@@ -95,6 +96,13 @@ class World:
 
     def delete_pod(self, name: str) -> None:
         self.cluster.call('DELETE', f'{PODS}/{name}?gracePeriodSeconds=0')
+
+    def lose_port_object(self, pod: model.Pod) -> None:
+        """As a person who removes finalizers."""
+        path = f'{PORTS}/{pod.uid}'
+        free = {'metadata': {'finalizers': None}}
+        self.cluster.call('PATCH', path, free, Content_Type=MERGE)
+        self.cluster.call('DELETE', path)
 
     def port(self, pod: model.Pod) -> PortObject | None:
         """The pod's port object; None for none."""
@@ -173,20 +181,24 @@ class World:
         return [one for one in items if one['regarding'].get('uid') == pod.uid]
 
 
-def report(node: Kubernetes, port: PortObject, slot: int = 0) -> None:
-    """What the node's daemon reports once it has attached all VIFs."""
+def report(
+    node: Kubernetes,
+    port: PortObject,
+    slot: int = 0,
+    pcis: Sequence[str] = (),
+) -> None:
+    """What the node's daemon reports once it has attached all VIFs.
+
+    :param pcis: the VFs; by default those of two PFs, number ``slot``.
+    """
+    pcis = pcis or [f'0000:02:{16 + n:02x}.{slot}' for n in (0, 1)]
     attachments = [
         ReportedAttachment(
             vif.ifname,
             vif.id,
-            Location(
-                'node1',
-                f'0000:02:{16 + number:02x}.{slot}',
-                '8086:10ca',
-                vif.physnet,
-            ),
+            Location(port.pod.node, pci, '8086:10ca', vif.physnet),
         )
-        for number, vif in enumerate(port.vifs)
+        for pci, vif in zip(pcis, port.vifs, strict=True)
     ]
     done = Condition('True', 'Attached', 'all', '2026-01-01T00:00:00Z')
     node.report(port.pod, attachments, done)

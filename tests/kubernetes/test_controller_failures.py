@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.request
 from collections.abc import Callable
 
@@ -12,7 +11,7 @@ import pytest
 from daemons import World, report
 from faults import Exchange, Hold
 from kubelab.cluster import PORTS, Cluster
-from kubelab.controllers import LEASE_DURATION, ControllerProcess
+from kubelab.controllers import ControllerProcess
 from servers import wait_for
 
 from kuryr_sriov import Kubernetes
@@ -77,15 +76,14 @@ def test_failover_and_failback(
 def test_a_leader_that_is_told_to_end_hands_over_at_once(
     world: World, make_controller: MakeController
 ) -> None:
-    first, second = make_controller('one'), make_controller('two')
+    first = make_controller('one', lease_duration=100.0)
+    second = make_controller('two', lease_duration=100.0)
     first.start_leading()
     second.start()
     wait_for(lambda: second.ask('/readyz')[0] == 200, 60, 'the second one')
     pods = [world.make_pod(f'web-{number}') for number in range(20)]
     assert first.terminate() == 0
-    began = time.monotonic()
     wait_for(second.leads, 60, 'the second one to lead')
-    assert time.monotonic() - began < LEASE_DURATION
     world.wait_promised(*pods)
     assert len(world.vifs()) == 40
 

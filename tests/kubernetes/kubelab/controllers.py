@@ -22,7 +22,8 @@ PROGRAM = pathlib.Path(sys.executable).with_name('kuryr-sriov-controller')
 
 LEASE = f'{place("Lease", OURS)}/kuryr-sriov-controller'
 
-LEASE_DURATION = 3.0
+LEASE_DURATION = 6.0
+"""Seconds: long enough for a machine that has more to do."""
 
 LOCAL = """
 [sriov]
