@@ -9,6 +9,8 @@ from typing import Any
 from prometheus_client import Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 
+from kuryr_sriov import Event
+
 BUCKETS = 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0
 
 
@@ -23,6 +25,14 @@ class ControllerMetrics:
             registry=registry,
             buckets=BUCKETS,
         )
+        self._step_seconds = Histogram(
+            'kuryr_sriov_controller_step_seconds',
+            'Steps of the library. Those of the operations request, activate '
+            'and release that are called like them are the whole call.',
+            ['operation', 'step', 'outcome'],
+            registry=registry,
+            buckets=BUCKETS,
+        )
         self.orphans = Counter(
             'kuryr_sriov_controller_orphans',
             'VIFs that were given back since their pods were gone.',
@@ -30,6 +40,17 @@ class ControllerMetrics:
         )
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
         registry.register(self)
+
+    def observe(self, event: Event) -> None:
+        """Count a step of the library that has ended."""
+        outcome = {
+            'done': 'done',
+            'failed': type(event.error).__name__,
+        }.get(event.phase)
+        if outcome:
+            self._step_seconds.labels(
+                event.operation, event.step, outcome
+            ).observe(event.seconds)
 
     def add_gauge(
         self, name: str, text: str, value: Callable[[], float]

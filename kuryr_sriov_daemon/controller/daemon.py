@@ -13,11 +13,13 @@ from prometheus_client import CollectorRegistry
 
 from kuryr_sriov import (
     Change,
+    ConfigurationError,
     Controller,
     Kubernetes,
     KubernetesSession,
     KuryrSriovError,
     ObjectCache,
+    Pod,
     PortObject,
     TransientError,
 )
@@ -58,8 +60,10 @@ class ControllerDaemon:
 
     :param conf: from ``load_config``, with the daemon's sections.
     :param identity: differs between all replicas, also after a restart.
-    :raises ConfigurationError: listing every mistake in kuryr.conf.
     """
+
+    _library: Controller
+    _reconciler: Reconciler
 
     def __init__(self, conf: Any, identity: str) -> None:
         own = conf.sriov_controller
@@ -82,13 +86,6 @@ class ControllerDaemon:
             self._port_changed
         )
         self._ports.read_from(self._watched_ports)
-        self._library = Controller(conf, self._get_nad, self._publish)
-        self._reconciler = Reconciler(
-            self._library,
-            self._kubernetes,
-            View(self._pods, self._ports),
-            self._events,
-        )
         self._over = threading.Event()
         self._told_to_end = False
         self._working = False
@@ -104,11 +101,14 @@ class ControllerDaemon:
         )
 
     def run(self) -> int:
-        """Lead when it is this replica's turn; the exit status at the end."""
+        """Lead when it is this replica's turn; the exit status at the end.
+
+        :raises ConfigurationError: listing every mistake in kuryr.conf.
+        """
         self.health.start()
         self._start('events', self._events.run)
         try:
-            if self._leadership.wait_for_lease():
+            if self._load_drivers() and self._leadership.wait_for_lease():
                 self._start('lease', self._keep_lease)
                 self._lead()
         finally:
@@ -127,7 +127,35 @@ class ControllerDaemon:
         self._leadership.stop()
         self._over.set()
 
+    def _load_drivers(self) -> bool:
+        """Make the library's controller; False where it is to end first."""
+        while not self._over.is_set():
+            try:
+                cluster_uid = self._kubernetes.get_cluster_uid()
+            except ConfigurationError:
+                raise
+            except KuryrSriovError as error:
+                LOG.warning('%s', error)
+                self._over.wait(2.0)
+                continue
+            self._library = Controller(
+                self._conf,
+                self._get_nad,
+                self._publish,
+                cluster_uid=cluster_uid,
+                observe=self._metrics.observe,
+            )
+            self._reconciler = Reconciler(
+                self._library,
+                self._kubernetes,
+                View(self._pods, self._ports),
+                self._events,
+            )
+            return True
+        return False
+
     def _lead(self) -> None:
+        self._library.gain_leadership()
         caches: dict[str, ObjectCache[Any]] = {
             'pods': self._pods,
             'networks': self._nads,
@@ -205,9 +233,7 @@ class ControllerDaemon:
         period = self._conf.sriov_controller.orphan_period
         while not self._over.is_set() and self._leadership.is_leader():
             try:
-                gone = self._library.collect_orphans(
-                    self._kubernetes.is_pod_there
-                )
+                gone = self._library.collect_orphans(self._is_there)
                 self._metrics.orphans.inc(len(gone))
                 if gone:
                     LOG.warning('gave back orphaned VIFs: %s', ', '.join(gone))
@@ -217,6 +243,16 @@ class ControllerDaemon:
                 if self._pods.get(uid) is None:
                     self._queue.put(str(uid))
             self._over.wait(period)
+
+    def _is_there(self, pod: Pod) -> bool:
+        """Whether a pod may need its VIFs; the API server is asked at last.
+
+        A copy that is old errs on the side of the pod.
+        """
+        kept = self._pods.get(pod.uid)
+        if kept is not None:
+            return not kept.ended
+        return self._kubernetes.is_pod_there(pod)
 
     def _confirm(self) -> None:
         """Ask the provider for those that it has not confirmed."""
@@ -259,7 +295,7 @@ class ControllerDaemon:
         # made so recently that the watch has not told it yet, or not there
         return kept or self._kubernetes.get_nad(namespace, name)
 
-    def _publish(self, pod: Any, vifs: Any) -> None:
+    def _publish(self, pod: Pod, vifs: Any) -> None:
         self._reconciler.publish(pod, vifs)
 
     def _connect(self, timeout: float) -> KubernetesSession:

@@ -33,6 +33,9 @@ from kuryr_sriov_daemon.podevents import PodEvent, PodEvents
 
 LOG = logging.getLogger(__name__)
 
+BRIEF = 10.0
+"""Seconds: who may retry sooner is told of no trouble at first."""
+
 FINALIZER = 'openstack.org/kuryr-sriov'
 
 
@@ -125,6 +128,7 @@ class Reconciler:
             self._tell_too_late(kept.pod)
             return port
         self._requested[uid] = digest
+        self._library.forget(uid)  # what counts is what was published
         try:
             vifs = self._library.request(kept.body)
         except KuryrSriovError as error:
@@ -149,7 +153,8 @@ class Reconciler:
         with self._lock:
             again = uid in self._unmet
             self._unmet[uid] = _nads_of(kept.body)
-        if isinstance(error, TransientError) and not again:
+        brief = isinstance(error, TransientError) and error.retry_after < BRIEF
+        if brief and not again:
             return  # it may be over at the first retry
         self._events.tell(
             PodEvent(kept.pod, type(error).__name__, str(error), 'RequestVifs')

@@ -31,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             conf.sriov_daemon.log_format, conf.sriov_daemon.log_level
         )
         daemon = ControllerDaemon(conf, identity())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: daemon.stop())
+        LOG.info('serves health and metrics on port %d', daemon.health.port)
+        return daemon.run()
     except ConfigurationError as error:
         for problem in error.problems:
             print(f'kuryr-sriov-controller: {problem}', file=sys.stderr)
@@ -38,10 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KuryrSriovError as error:
         print(f'kuryr-sriov-controller: {error}', file=sys.stderr)
         return 2
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: daemon.stop())
-    LOG.info('serves health and metrics on port %d', daemon.health.port)
-    return daemon.run()
 
 
 def identity() -> str:

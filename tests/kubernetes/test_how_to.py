@@ -89,7 +89,7 @@ def test_a_network_that_is_not_there_is_named(
         controller.get_nad,
         lambda pod, vifs: published.append(vifs),
     )
-    with pytest.raises(exceptions.InvalidAnnotation) as caught:
+    with pytest.raises(exceptions.NetworkMissing) as caught:
         daemon.request(schedule(cluster))
     assert 'NetworkAttachmentDefinition default/sriov-net1' in str(
         caught.value

@@ -35,7 +35,7 @@ from kuryr_sriov.clients.kubernetes.watch import (
     name_of,
 )
 from kuryr_sriov.exceptions import (
-    InvalidAnnotation,
+    NetworkMissing,
     PermanentError,
     TransientError,
 )
@@ -61,7 +61,7 @@ class Kubernetes:
     def get_nad(self, namespace: str, name: str) -> Mapping[str, Any]:
         """The NetworkAttachmentDefinition object.
 
-        :raises InvalidAnnotation: there is none.
+        :raises NetworkMissing: there is none.
         """
         return self.session.call(
             'GET',
@@ -91,14 +91,6 @@ class Kubernetes:
         except _Missing:
             return None
         return portobject.read_port_object(body)
-
-    def list_pod_uids(self) -> frozenset[str]:
-        """Uids of all pods of the cluster."""
-        return frozenset(
-            str(body['metadata']['uid'])
-            for page in self.session.list_objects(PODS.path())
-            for body in page['items']
-        )
 
     def get_cluster_uid(self) -> str:
         """What tells this cluster from others: its ``kube-system``'s uid."""
@@ -293,9 +285,9 @@ class Kubernetes:
         )
 
 
-def no_nad(namespace: str, name: str, why: str) -> InvalidAnnotation:
+def no_nad(namespace: str, name: str, why: str) -> NetworkMissing:
     """The error for a NetworkAttachmentDefinition that is not there."""
-    return InvalidAnnotation(
+    return NetworkMissing(
         f'there is no NetworkAttachmentDefinition {namespace}/{name} '
         f'({why}); create it, or correct the networks annotation'
     )

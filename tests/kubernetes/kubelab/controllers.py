@@ -30,6 +30,7 @@ LOCAL = """
 vif_driver = local
 default_physnet_subnets = physnet22:wide22,physnet23:wide23
 resource_driver_mappings = physnet22:vfio-pci,physnet23:netdevice
+orphan_grace = 0
 [sriov_local]
 subnets_file = {folder}/subnets.yaml
 database = {folder}/local.sqlite

@@ -44,7 +44,7 @@ def test_nad(server, client):
 
 
 def test_no_nad(client):
-    with pytest.raises(exceptions.InvalidAnnotation) as error:
+    with pytest.raises(exceptions.NetworkMissing) as error:
         client.get_nad('ns', 'a')
     assert str(error.value) == (
         'there is no NetworkAttachmentDefinition ns/a (not found); create '
@@ -54,7 +54,7 @@ def test_no_nad(client):
 
 def test_name_cannot_leave_its_place(server, client):
     server.objects['/api/v1/secret'] = {'kind': 'Secret'}
-    with pytest.raises(exceptions.InvalidAnnotation):
+    with pytest.raises(exceptions.NetworkMissing):
         client.get_nad('ns', '../../../../../../../api/v1/secret')
 
 

@@ -124,13 +124,18 @@ class Library:
             self.publish(POD, self.vifs)
         return self.vifs
 
-    def activate(self, vif, location):
+    def forget(self, pod_uid):
+        """Nothing is remembered here."""
+
+    def activate(self, pod, vif, location):
+        assert pod == POD
         self.calls.append(f'activate {location.pci_slot}')
         if self.error:
             raise self.error
         return dataclasses.replace(vif, active=self.active)
 
-    def release(self, body):
+    def release(self, pod):
+        assert pod == POD
         self.calls.append('release')
         if self.error:
             raise self.error
