@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import monitoring
 import pytest
 from daemons import PODS, World, report
 from kubelab.cluster import PORTS, Cluster
@@ -255,6 +256,15 @@ def test_probes_and_metrics(world: World, daemon: ControllerProcess) -> None:
     assert daemon.metric('kuryr_sriov_controller_leader') == 1
     assert daemon.metric('kuryr_sriov_controller_pods') == 1
     assert daemon.metric('kuryr_sriov_controller_port_objects') == 1
+
+
+def test_dashboard_and_alerts_name_metrics_that_there_are(
+    world: World, daemon: ControllerProcess
+) -> None:
+    world.wait_promised(world.make_pod('web'))
+    named = monitoring.named_metrics('controller')
+    assert len(named) > 5
+    assert named <= monitoring.shown_metrics(daemon.ask('/metrics')[1])
 
 
 def test_five_hundred_pods_at_once(

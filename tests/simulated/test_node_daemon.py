@@ -4,6 +4,7 @@
 import json
 from concurrent import futures
 
+import monitoring
 import pytest
 from fakeapi import pod_number
 from nodedaemon import PREVIOUS, NodeWithDaemon, wait_for
@@ -544,6 +545,16 @@ def test_pods_come_and_go_at_once(chained, world):
     with futures.ThreadPoolExecutor() as threads:
         list(threads.map(live, (1, 2)))
     assert world.node.state() == before
+
+
+def test_dashboard_and_alerts_name_metrics_that_there_are(chained):
+    chained.promised(1)
+    chained.runtime.succeed('ADD', 1)
+    daemon = chained.running[-1][0]
+    _, _, body = daemon._health.answer('/metrics')
+    named = monitoring.named_metrics('node')
+    assert len(named) > 5
+    assert named <= monitoring.shown_metrics(body.decode())
 
 
 def test_the_metrics_tell_who_has_which_vf(chained):
