@@ -8,6 +8,7 @@ daemon owes is made by its successor.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import threading
@@ -127,6 +128,9 @@ class StatusReports:
         if tuple(attachments) != port.attachments or not condition.says(
             before
         ):
+            kept = before and before.status == condition.status
+            since = before.since if before and kept else _now()
+            condition = dataclasses.replace(condition, since=since)
             self._kubernetes.report(port.pod, attachments, condition)
         known = self._view.pod(uid)
         if self._annotate and known is not None and not known.is_over:

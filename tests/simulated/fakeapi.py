@@ -90,6 +90,7 @@ class FakeKubernetes:
     def report(self, pod, attachments, condition):
         if self.refusal:
             raise self.refusal
+        assert condition.since, 'the API server refuses it'
         with self._lock:
             self.reports.append((pod, tuple(attachments), condition))
             port = self.promises.get(pod.uid)
