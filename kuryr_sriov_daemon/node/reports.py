@@ -53,7 +53,8 @@ class StatusReports:
         self._view = view
         self._kubernetes = kubernetes
         self._annotate = annotate
-        self._queue: WorkQueue[str] = WorkQueue()
+        # A pod's port is not active before its report is there.
+        self._queue: WorkQueue[str] = WorkQueue(longest_pause=10.0)
         self._drifts: Mapping[tuple[str, str], str] = {}
         self._thread = threading.Thread(target=self._run, name='reports')
 

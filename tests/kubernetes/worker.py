@@ -4,6 +4,7 @@
 import json
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -111,9 +112,11 @@ class Worker:
     def _serves(self):
         if self.process.poll() is not None:
             return True  # it is dead already, as it was told
-        # STATUS would be a request, and those are what a test counts.
-        listed = self.conflist.read_text()
-        return self.socket.exists() and 'kuryr-sriov' in listed
+        if 'kuryr-sriov' not in self.conflist.read_text():
+            return False
+        with socket.socket(socket.AF_UNIX) as client:
+            # What a killed daemon left refuses.
+            return client.connect_ex(str(self.socket)) == 0
 
     def stop(self):
         """End it as the kubelet does; its exit status."""
@@ -224,7 +227,7 @@ class Worker:
         """Until the port object names these interfaces."""
         wait_for(
             lambda: sorted(self.told(number)) == sorted(interfaces),
-            30,
+            60,
             f'a report of {interfaces}',
         )
 
