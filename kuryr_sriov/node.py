@@ -56,7 +56,9 @@ class Node:
     ) -> None:
         loading.validate_config(conf, plugins.installed())
         self._conf = conf
-        self._host = host or linux.NodeHost()
+        self._host = host or linux.NodeHost(
+            is_guest=conf.sriov.node_is_guest or None
+        )
         self._observe = logged(observe)
         self._resources = loading.resource_mappings(conf)
         self._bindings: dict[str, base.BindingDriver] = {}
@@ -354,9 +356,12 @@ class Node:
     def _binding_driver(self, name: str) -> base.BindingDriver:
         with self._bindings_lock:
             if name not in self._bindings:
-                self._bindings[name] = self._load_plugin(
+                driver = self._load_plugin(
                     plugins.BINDING_DRIVERS, name, base.BindingDriver
                 )
+                if not hasattr(driver.conf, 'device_timeout'):
+                    driver.device_timeout = self._conf.sriov.device_timeout
+                self._bindings[name] = driver
             return self._bindings[name]
 
     def _load_plugin(self, group: str, name: str, contract: Any) -> Any:

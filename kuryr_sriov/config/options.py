@@ -154,6 +154,14 @@ OPTIONS = (
         'binding:host_id), for pods that come without the name of their '
         'node.',
     ),
+    cfg.BoolOpt(
+        'node_is_guest',
+        default=False,
+        help='This node is a virtual machine that has VFs of its hypervisor, '
+        'though its processor does not say that it is virtual. Elsewhere a '
+        'network function without PF is no VF, and is refused: nobody could '
+        'put it on a VLAN.',
+    ),
     cfg.StrOpt(
         'state_dir',
         default='/var/lib/kuryr-sriov',

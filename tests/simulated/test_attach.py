@@ -5,7 +5,7 @@ import errno
 
 import pytest
 
-from kuryr_sriov import exceptions, model
+from kuryr_sriov import exceptions, model, plugins
 from kuryr_sriov.binding.netdevice import NetdeviceDriver
 from kuryr_sriov.host.locks import PfLocks
 
@@ -254,6 +254,27 @@ def test_a_pf_without_link_and_rates(world):
     node.detach(successor.container_id)
     assert node.ledger.all() == ()
     assert world.node.state() == before
+
+
+def test_a_driver_with_a_section_of_its_own_has_the_device_timeout(
+    world, monkeypatch
+):
+    waits = []
+
+    class OfAcme(NetdeviceDriver):
+        contract = 1
+        group = 'acme'
+        kernel_driver = 'igbvf'
+
+        def connect(self, attachment):
+            waits.append(self.device_timeout)
+            super().connect(attachment)
+
+    monkeypatch.setattr(plugins, 'load', lambda *_: OfAcme)
+    world.timeout = 1.25
+    node = world.start()
+    node.attach(world.sandbox(1, world.vf(1, 0)), [world.vif('net1', 1)])
+    assert waits == [1.25]
 
 
 def test_a_vif_that_has_no_driver_names_the_option(world):

@@ -29,11 +29,6 @@ class CraneDriver(NetdeviceDriver):
             default='crane_vf',
             help='The kernel driver of the VFs.',
         ),
-        cfg.FloatOpt(
-            'device_timeout',
-            default=10,
-            help='Seconds to wait for a device at most.',
-        ),
         cfg.IntOpt(
             'max_tx_rate',
             default=10000,
@@ -43,8 +38,8 @@ class CraneDriver(NetdeviceDriver):
     )
 
     def __init__(self, name: str, host: Host, conf: Any) -> None:
-        # netdevice binds the kernel driver that it is called by
-        super().__init__(conf.kernel_driver, host, conf)
+        super().__init__(name, host, conf)
+        self.kernel_driver = conf.kernel_driver
 
     def connect(self, attachment: Attachment) -> None:
         """As ``netdevice``, with the limit."""

@@ -28,7 +28,7 @@ class TestCrane(SimulatedBindingContract):
     @pytest.fixture
     def conf(self):
         return types.SimpleNamespace(
-            kernel_driver='crane_vf', device_timeout=5.0, max_tx_rate=2500
+            kernel_driver='crane_vf', max_tx_rate=2500
         )
 
     def test_no_vf_is_without_a_limit(self, driver, host, attachment):

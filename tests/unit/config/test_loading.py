@@ -124,6 +124,7 @@ def test_defaults_are_those_of_kuryr_kubernetes_and_valid():
         'subnet_driver': 'nad',
         'vif_driver': 'neutron',
         'node_name': '',
+        'node_is_guest': False,
         'node_steps': [],
         'state_dir': '/var/lib/kuryr-sriov',
         'device_timeout': 10.0,
