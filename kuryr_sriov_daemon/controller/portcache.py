@@ -18,6 +18,7 @@ class PortObjects:
     def __init__(self) -> None:
         self._watched: ObjectCache[PortObject] | None = None
         self._written: dict[str, PortObject] = {}
+        self._gone: set[str] = set()
         self._lock = threading.Lock()
 
     def read_from(self, watched: ObjectCache[PortObject]) -> None:
@@ -29,6 +30,9 @@ class PortObjects:
         watched = self._watched.get(pod_uid) if self._watched else None
         with self._lock:
             written = self._written.get(pod_uid)
+            gone = pod_uid in self._gone
+        if gone:
+            return None
         if written is None:
             return watched
         if watched is None or _is_newer(written, watched):
@@ -38,18 +42,23 @@ class PortObjects:
     def put(self, port: PortObject) -> PortObject:
         """Remember what was written, as the API server answered it."""
         with self._lock:
+            self._gone.discard(port.pod.uid)
             self._written[port.pod.uid] = port
         return port
 
     def drop(self, pod_uid: str) -> None:
-        """Forget what was written: the object is gone."""
+        """The object is gone, whatever the watch still has of it."""
         with self._lock:
             self._written.pop(pod_uid, None)
+            if self._watched is not None and self._watched.get(pod_uid):
+                self._gone.add(pod_uid)
 
     def take_in(self, change: Change[PortObject]) -> None:
         """Forget what was written once the watch has it."""
         uid = str(change.key)
         with self._lock:
+            if change.new is None:
+                self._gone.discard(uid)
             written = self._written.get(uid)
             if written is None:
                 return

@@ -22,7 +22,7 @@ from kuryr_sriov.clients.kubernetes.portobject import (
 MERGE = 'application/merge-patch+json'
 NETWORKS = 'k8s.v1.cni.cncf.io/networks'
 PODS = place('Pod')
-SECONDS = 60
+SECONDS = 180
 RESOURCES = {'sriov-net1': 'physnet22', 'sriov-net2': 'physnet23'}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import monitoring
 import pytest
-from daemons import PODS, World, report
+from daemons import PODS, SECONDS, World, report
 from kubelab.cluster import PORTS, Cluster
 from kubelab.controllers import ControllerProcess
 from servers import wait_for
@@ -125,8 +125,8 @@ def test_a_missing_network_is_told_and_heals_by_itself(
     world: World, daemon: ControllerProcess
 ) -> None:
     pod = world.make_pod('web', 'sriov-net1,sriov-net3')
-    wait_for(lambda: world.events(pod), 60, 'an event')
-    wait_for(lambda: world.port(pod), 60, 'the port object')
+    wait_for(lambda: world.events(pod), SECONDS, 'an event')
+    wait_for(lambda: world.port(pod), SECONDS, 'the port object')
     port = world.port(pod)
     assert port is not None
     assert port.vifs == ()
@@ -153,7 +153,7 @@ def test_a_network_that_is_made_later_is_found(
     )
     cluster.call('DELETE', path)
     pod = world.make_pod('web')
-    wait_for(lambda: world.events(pod), 60, 'an event')
+    wait_for(lambda: world.events(pod), SECONDS, 'an event')
     world.make_nad('sriov-net2')
     world.wait_promised(pod)
 
@@ -169,7 +169,7 @@ def test_the_author_cannot_free_ports_by_editing(
         world.annotate('web', f'sriov-net1@a{number},sriov-net2@b{number}')
     world.annotate('web', None)
     world.wait_promised(world.make_pod('last'))
-    wait_for(lambda: world.events(pod), 60, 'an event')
+    wait_for(lambda: world.events(pod), SECONDS, 'an event')
     now = world.port(pod)
     assert now is not None
     assert now.vifs == port.vifs
@@ -229,7 +229,7 @@ def test_a_vf_that_changes_is_told_to_the_provider(
         return set(found.activated.values()) if found else set()
 
     there = {'0000:02:10.2', '0000:02:11.2'}
-    wait_for(lambda: activated() == there, 60, 'the new VFs')
+    wait_for(lambda: activated() == there, SECONDS, 'the new VFs')
     world.wait_says(pod, 'Active', 'True', 'Activated')
 
 
@@ -243,7 +243,7 @@ def test_what_the_provider_refuses_is_told(
     world.wait_says(first, 'Active', 'True', 'Activated')
     report(node, ports[1])
     world.wait_says(second, 'Active', 'False', 'DeviceBusy')
-    wait_for(lambda: world.events(second), 60, 'an event')
+    wait_for(lambda: world.events(second), SECONDS, 'an event')
     world.delete_pod('one')
     world.wait_says(second, 'Active', 'True', 'Activated')
 

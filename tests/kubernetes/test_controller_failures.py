@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Callable
 
 import pytest
-from daemons import World, report
+from daemons import SECONDS, World, report
 from faults import Exchange, Hold
 from kubelab.cluster import PORTS, Cluster
 from kubelab.controllers import ControllerProcess
@@ -29,7 +29,7 @@ def test_of_two_replicas_one_does_nothing_but_wait(
     leader, other = make_controller('one'), make_controller('two')
     leader.start_leading()
     other.start()
-    wait_for(lambda: other.ask('/readyz')[0] == 200, 60, 'the second one')
+    wait_for(lambda: other.ask('/readyz')[0] == 200, SECONDS, 'the second one')
     world.wait_promised(world.make_pod('web'))
     assert leader.leads()
     paths = {call.path.partition('?')[0] for call in other.proxy.calls}
@@ -80,10 +80,12 @@ def test_a_leader_that_is_told_to_end_hands_over_at_once(
     second = make_controller('two', lease_duration=100.0)
     first.start_leading()
     second.start()
-    wait_for(lambda: second.ask('/readyz')[0] == 200, 60, 'the second one')
+    wait_for(
+        lambda: second.ask('/readyz')[0] == 200, SECONDS, 'the second one'
+    )
     pods = [world.make_pod(f'web-{number}') for number in range(20)]
     assert first.terminate() == 0
-    wait_for(second.leads, 60, 'the second one to lead')
+    wait_for(second.leads, SECONDS, 'the second one to lead')
     world.wait_promised(*pods)
     assert len(world.vifs()) == 40
 
@@ -121,7 +123,7 @@ def test_a_leader_that_cannot_renew_ends_before_another_leads(
     with first.proxy.fault(before=refuse):
         assert first.wait_ended() == 1
         assert not second.leads()
-    wait_for(second.works, 60, 'the second one to lead')
+    wait_for(second.works, SECONDS, 'the second one to lead')
 
 
 def test_watches_that_are_cut_go_on(
@@ -134,7 +136,9 @@ def test_watches_that_are_cut_go_on(
         pod = world.make_pod(f'web-{number}')
         world.wait_promised(pod)
         wait_for(
-            lambda: len(daemon.proxy.streams) == 3, 60, 'all watches to be on'
+            lambda: len(daemon.proxy.streams) == 3,
+            SECONDS,
+            'all watches to be on',
         )
     assert count_lists(daemon) == lists == 3
 
@@ -316,7 +320,7 @@ def test_the_same_event_is_told_once(
     daemon = make_controller()
     daemon.start_leading()
     pod = world.make_pod('web', 'sriov-net1,sriov-net3')
-    wait_for(lambda: world.events(pod), 60, 'an event')
+    wait_for(lambda: world.events(pod), SECONDS, 'an event')
     for number in range(5):
         labels = {'metadata': {'labels': {'number': str(number)}}}
         world.patch_pod('web', labels)
@@ -327,4 +331,4 @@ def test_the_same_event_is_told_once(
         (event,) = world.events(pod)
         return int((event.get('series') or {}).get('count', 1))
 
-    wait_for(lambda: count() == 2, 60, 'the event to be counted')
+    wait_for(lambda: count() == 2, SECONDS, 'the event to be counted')

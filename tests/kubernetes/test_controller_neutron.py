@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from daemons import World, report
+from daemons import SECONDS, World, report
 from faults import Exchange, Hold
 from kubelab.cluster import Cluster
 from kubelab.controllers import ControllerProcess
@@ -112,7 +112,7 @@ def test_failover_and_failback_make_no_port_twice(
     node: Kubernetes,
 ) -> None:
     first, second = start('one'), start('two')
-    wait_for(lambda: first.works() or second.works(), 60, 'a leader')
+    wait_for(lambda: first.works() or second.works(), SECONDS, 'a leader')
     if second.leads():
         first, second = second, first
     before = world.make_pod('before', node=NODE)
@@ -144,7 +144,7 @@ def test_failover_and_failback_make_no_port_twice(
 
     for pod in pods:
         world.delete_pod(pod.name)
-    wait_for(lambda: not world.ports(), 60, 'the port objects to go')
+    wait_for(lambda: not world.ports(), SECONDS, 'the port objects to go')
     assert owned(lab) == []
 
 
@@ -189,7 +189,7 @@ def test_killed_while_it_asks_neutron(
             port.id for port in lab.admin.network.ports()
         }
         world.delete_pod('web')
-    wait_for(lambda: not world.ports(), 60, 'the port object to go')
+    wait_for(lambda: not world.ports(), SECONDS, 'the port object to go')
     assert owned(lab) == []
 
 
@@ -207,7 +207,7 @@ def test_a_neutron_that_is_away_is_told_and_heals(
     with lab.proxy.fault(before=refuse):
         pod = world.make_pod('web', node=NODE)
         world.wait_says(pod, 'Requested', 'False', 'ProviderUnavailable')
-        wait_for(lambda: world.events(pod), 60, 'an event')
+        wait_for(lambda: world.events(pod), SECONDS, 'an event')
     world.wait_promised(pod)
     world.wait_says(pod, 'Requested', 'True', 'Promised')
     assert owned(lab) == [pod.uid] * 2
@@ -229,4 +229,6 @@ def test_ports_whose_pods_are_gone_are_given_back(
     world.delete_pod('gone')
     assert owned(lab) == sorted([kept.uid, gone.uid] * 2)
     daemon.start()
-    wait_for(lambda: owned(lab) == [kept.uid] * 2, 60, 'the orphans to go')
+    wait_for(
+        lambda: owned(lab) == [kept.uid] * 2, SECONDS, 'the orphans to go'
+    )

@@ -108,7 +108,7 @@ class ControllerProcess:
 
     def wait_working(self) -> None:
         """Return once it leads and has read everything."""
-        wait_for(self.works, 60, f'{self.name} to lead\n{self.tail()}')
+        wait_for(self.works, 120, f'{self.name} to lead\n{self.tail()}')
 
     def works(self) -> bool:
         """Whether it leads and is ready."""

@@ -457,6 +457,21 @@ def test_a_deletion_that_the_watch_tells_ends_it():
     assert ports.get('uid-web') is None
 
 
+def test_what_was_let_go_is_gone_before_the_watch_tells_it():
+    """Else it would be given back a second time."""
+    watched, ports = Watched(), PortObjects()
+    ports.read_from(watched)
+    watched['uid-web'] = port('5', deleting=True)
+    ports.drop('uid-web')
+    assert ports.get('uid-web') is None
+    ports.take_in(Change('uid-web', port('4'), port('5', deleting=True)))
+    assert ports.get('uid-web') is None
+    del watched['uid-web']
+    ports.take_in(Change('uid-web', port('5'), None, deleted=True))
+    ports.put(port('9'))
+    assert ports.get('uid-web') == port('9')
+
+
 def test_a_condition_keeps_its_time_while_its_status_does():
     from kuryr_sriov_daemon.controller import conditions
 
