@@ -74,11 +74,13 @@ def kuryr_sriov(lab: Lab, folder: pathlib.Path) -> Callable[[], None]:
     """The same by this library, through its driver."""
     driver = make_driver(lab, folder / 'kuryr.conf', resource_tags='kuryr')
     requests = how_to(driver, lab)
+    driver._store.load()
+    driver._store.known._settled_at = 0.0  # as if it had led for minutes
 
     def live() -> None:
         pod = model.Pod('default', 'pod', str(uuid.uuid4()), 'node-1')
         for vif in driver.request_vifs(pod, requests):
-            driver.activate_vif(vif, location(vif))
+            driver.activate_vif(pod, vif, location(vif))
         driver.release_vifs(pod)
 
     return live

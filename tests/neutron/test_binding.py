@@ -83,15 +83,15 @@ def test_one_vf_is_not_given_to_two_ports(
     (first,) = driver.request_vifs(other, asked)
     (second,) = driver.request_vifs(pod, asked)
     place = location(first)
-    driver.activate_vif(first, place)
+    driver.activate_vif(other, first, place)
 
     with pytest.raises(exceptions.DeviceBusy) as caught:
-        driver.activate_vif(second, place)
+        driver.activate_vif(pod, second, place)
     for word in (first.id, second.id, place.pci_slot, 'node-1'):
         assert word in str(caught.value)
 
     driver.release_vifs(other)
-    driver.activate_vif(second, place)
+    driver.activate_vif(pod, second, place)
 
 
 def test_one_vf_is_not_given_to_two_ports_after_a_restart(
@@ -100,12 +100,12 @@ def test_one_vf_is_not_given_to_two_ports_after_a_restart(
     other = dataclasses.replace(pod, uid=str(uuid.uuid4()))
     asked = [request(driver, lab.net22)]
     (first,) = driver.request_vifs(other, asked)
-    driver.activate_vif(first, location(first))
+    driver.activate_vif(other, first, location(first))
     restarted = make()
     (second,) = restarted.request_vifs(pod, asked)
 
     with pytest.raises(exceptions.DeviceBusy, match=first.id):
-        restarted.activate_vif(second, location(second))
+        restarted.activate_vif(pod, second, location(second))
 
 
 def test_vf_of_a_port_that_somebody_deleted_is_free(
@@ -115,10 +115,10 @@ def test_vf_of_a_port_that_somebody_deleted_is_free(
     asked = [request(driver, lab.net22)]
     (first,) = driver.request_vifs(other, asked)
     (second,) = driver.request_vifs(pod, asked)
-    driver.activate_vif(first, location(first))
+    driver.activate_vif(other, first, location(first))
     admin.network.delete_port(first.id)
 
-    assert driver.activate_vif(second, location(second)).vlan == 3501
+    assert driver.activate_vif(pod, second, location(second)).vlan == 3501
 
 
 def test_wrong_physnet_is_refused_with_both_names(
@@ -128,7 +128,7 @@ def test_wrong_physnet_is_refused_with_both_names(
     wrong = dataclasses.replace(location(vif), physical_network='physnet23')
 
     with pytest.raises(exceptions.ProviderRefused) as caught:
-        driver.activate_vif(vif, wrong)
+        driver.activate_vif(pod, vif, wrong)
 
     assert 'is on physnet physnet22' in str(caught.value)
     assert 'is on physnet23' in str(caught.value)
@@ -141,7 +141,7 @@ def test_other_host_is_refused(
     (vif,) = driver.request_vifs(pod, [request(driver, lab.net22)])
 
     with pytest.raises(exceptions.ProviderRefused, match="'node-2'"):
-        driver.activate_vif(vif, location(vif, node='node-2'))
+        driver.activate_vif(pod, vif, location(vif, node='node-2'))
 
     assert admin.network.get_port(vif.id).binding_host_id == 'node-1'
 
@@ -154,11 +154,11 @@ def test_port_that_somebody_deleted(
     admin.network.delete_port(vif.id)
 
     with pytest.raises(exceptions.ProviderRefused, match='PortNotFound'):
-        driver.activate_vif(vif, location(vif))
+        driver.activate_vif(pod, vif, location(vif))
     (again,) = driver.request_vifs(pod, asked)
 
     assert again.id != vif.id
-    assert driver.activate_vif(again, location(again)).vlan == 3501
+    assert driver.activate_vif(pod, again, location(again)).vlan == 3501
 
 
 def test_agent_that_died_before_activation(
@@ -174,10 +174,10 @@ def test_agent_that_died_before_activation(
     place = location(vif, node='node-dead')
 
     with pytest.raises(exceptions.ProviderUnavailable, match='binding_failed'):
-        driver.activate_vif(vif, place)
+        driver.activate_vif(mortal, vif, place)
 
     lab.neutron.renew_heartbeat('node-dead')
-    assert driver.activate_vif(vif, place).vlan == 3501
+    assert driver.activate_vif(mortal, vif, place).vlan == 3501
 
 
 def test_waits_for_active_where_asked_to(
@@ -189,8 +189,8 @@ def test_waits_for_active_where_asked_to(
     vf = {'mac': first.mac, 'pci_slot': place.pci_slot}
     lab.neutron.set_vfs({'node-1': [vf]})
 
-    assert driver.activate_vif(first, place).active
-    assert not driver.activate_vif(second, location(second)).active
+    assert driver.activate_vif(pod, first, place).active
+    assert not driver.activate_vif(pod, second, location(second)).active
 
 
 def test_wait_for_active_has_an_end(
@@ -200,7 +200,7 @@ def test_wait_for_active_has_an_end(
     (vif,) = driver.request_vifs(pod, [request(driver, lab.net22)])
 
     with pytest.raises(exceptions.ProviderUnavailable) as caught:
-        driver.activate_vif(vif, location(vif))
+        driver.activate_vif(pod, vif, location(vif))
 
     assert 'still not ACTIVE after 0.5 s' in str(caught.value)
     assert vif.mac in str(caught.value)

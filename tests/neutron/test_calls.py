@@ -12,18 +12,26 @@ from kuryr_sriov import model
 from kuryr_sriov.drivers.neutron import NeutronVIFDriver
 
 
+def settle(driver: NeutronVIFDriver) -> None:
+    """As if it had led for minutes: no predecessor's request arrives."""
+    driver._store.load()
+    driver._store.known._settled_at = 0.0
+
+
 def test_warm_pod_with_two_vifs_costs_five_requests(
     driver: NeutronVIFDriver, lab: Lab, pod: model.Pod
 ) -> None:
     requests = how_to(driver, lab)
+    settle(driver)
     other = model.Pod('default', 'first', str(uuid.uuid4()), 'node-1')
     driver.request_vifs(other, requests)
 
     with lab.proxy.counted() as attach:
         vifs = driver.request_vifs(pod, requests)
         for vif in vifs:
-            driver.activate_vif(vif, location(vif))
+            driver.activate_vif(pod, vif, location(vif))
     with lab.proxy.counted() as detach:
+        driver.release_vifs(pod)
         driver.release_vifs(pod)
 
     ports = [f'/v2.0/ports/{vif.id}' for vif in vifs]
@@ -31,7 +39,23 @@ def test_warm_pod_with_two_vifs_costs_five_requests(
     assert sorted(detach) == sorted(f'DELETE {port}' for port in ports)
 
 
-def test_first_pod_of_a_process_costs_one_read_more(
+def test_new_pod_of_a_young_process_costs_one_read_more(
+    driver: NeutronVIFDriver, lab: Lab, pod: model.Pod
+) -> None:
+    """The process that led before may have made its ports."""
+    requests = how_to(driver, lab)
+    driver._store.load()
+
+    with lab.proxy.counted() as attach:
+        driver.request_vifs(pod, requests)
+    with lab.proxy.counted() as again:
+        driver.request_vifs(pod, requests)
+
+    assert attach == ['GET /v2.0/ports', 'POST /v2.0/ports']
+    assert again == []
+
+
+def test_first_pod_of_a_process_costs_one_read_more_than_that(
     driver: NeutronVIFDriver, lab: Lab, pod: model.Pod
 ) -> None:
     requests = how_to(driver, lab)
@@ -39,7 +63,7 @@ def test_first_pod_of_a_process_costs_one_read_more(
     with lab.proxy.counted() as calls:
         driver.request_vifs(pod, requests)
 
-    assert calls == ['GET /v2.0/ports', 'POST /v2.0/ports']
+    assert calls == ['GET /v2.0/ports'] * 2 + ['POST /v2.0/ports']
 
 
 def test_asked_again_it_asks_nothing(
@@ -66,10 +90,24 @@ def test_subnets_are_read_once(driver: NeutronVIFDriver, lab: Lab) -> None:
     assert len([call for call in calls if 'net' in call]) == 2
 
 
-def test_release_of_an_unknown_pod_costs_one_read(
+def test_release_of_a_pod_that_has_none_costs_nothing(
     driver: NeutronVIFDriver, lab: Lab, pod: model.Pod
 ) -> None:
+    settle(driver)
+
     with lab.proxy.counted() as calls:
         driver.release_vifs(pod)
 
-    assert calls[-1:] == ['GET /v2.0/ports']
+    assert calls == []
+
+
+def test_release_by_a_young_process_costs_one_read(
+    driver: NeutronVIFDriver, lab: Lab, pod: model.Pod
+) -> None:
+    driver._store.load()
+
+    with lab.proxy.counted() as calls:
+        driver.release_vifs(pod)
+        driver.release_vifs(pod)
+
+    assert calls == ['GET /v2.0/ports']

@@ -40,7 +40,8 @@ def test_500_ports_by_8_threads(
     def live(number: int) -> list[model.Vif]:
         vifs = driver.request_vifs(pods[number], requests)
         return [
-            driver.activate_vif(vif, location(vif, number)) for vif in vifs
+            driver.activate_vif(pods[number], vif, location(vif, number))
+            for vif in vifs
         ]
 
     with (

@@ -19,10 +19,6 @@ class TestNeutron(PodVIFDriverContract):
         return functools.partial(make, user='kuryr-admin')
 
     @pytest.fixture
-    def impatient(self, make):
-        return make(orphan_grace=0)
-
-    @pytest.fixture
     def neighbour(self, make):
         return make(cluster='green')
 

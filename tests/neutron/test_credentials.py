@@ -14,7 +14,7 @@ from neutronlab.kuryr import MakeDriver, how_to, location, request
 from neutronlab.lab import REGION, Lab
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.clients.neutron import NeutronRefused
+from kuryr_sriov.clients.neutron import NeutronDenied
 from kuryr_sriov.drivers.neutron import NeutronVIFDriver
 
 
@@ -24,8 +24,8 @@ def test_administrator_lacks_the_service_role(
     driver = make(user='cloud-admin')
     (vif,) = driver.request_vifs(pod, [request(driver, lab.net22)])
 
-    with pytest.raises(NeutronRefused) as caught:
-        driver.activate_vif(vif, location(vif))
+    with pytest.raises(NeutronDenied) as caught:
+        driver.activate_vif(pod, vif, location(vif))
 
     assert caught.value.type == 'PolicyNotAuthorized'
     assert '"admin" alone does not have it' in str(caught.value)
@@ -39,7 +39,7 @@ def test_member_lacks_the_service_role(
 ) -> None:
     driver = make(user=user)
 
-    with pytest.raises(NeutronRefused) as caught:
+    with pytest.raises(NeutronDenied) as caught:
         driver.request_vifs(pod, how_to(driver, lab))
 
     assert caught.value.type == 'PolicyNotAuthorized'
@@ -52,18 +52,16 @@ def test_service_without_member_leaves_no_untagged_port(
 ) -> None:
     driver = make(user='service-only')
 
-    with pytest.raises(exceptions.PermanentError):
+    with pytest.raises(exceptions.ProviderDenied):
         driver.request_vifs(pod, [request(driver, lab.net22)])
 
     assert list(lab.admin.network.ports()) == []
 
 
 def test_documented_user_passes_the_preflight(
-    driver: NeutronVIFDriver, make: MakeDriver
+    driver: NeutronVIFDriver,
 ) -> None:
     assert driver.preflight(driver.conf) == ()
-    careless = make(cluster=None)
-    assert 'cluster is not set' in careless.preflight(careless.conf)[0]
 
 
 def test_who_may_read_provider_attributes_is_told_physnet_and_vlan(
@@ -93,7 +91,7 @@ def test_wrong_password_is_told_without_the_password(
 ) -> None:
     driver = make(password='let-me-in')
 
-    with pytest.raises(exceptions.ProviderRefused) as caught:
+    with pytest.raises(exceptions.ProviderDenied) as caught:
         driver.describe_subnet(lab.net22.subnet)
 
     assert 'Keystone refuses the credentials' in str(caught.value)
@@ -194,3 +192,46 @@ def test_keystone_down_then_up(
         driver.describe_subnet(lab.net22.subnet)
 
     assert '127.0.0.1' in str(caught.value)
+
+
+def test_a_role_that_is_given_later_is_enough(
+    make: MakeDriver, lab: Lab, pod: model.Pod
+) -> None:
+    """Without a restart: the token of before is not used for ever."""
+    driver = make(user='learner')
+    with pytest.raises(exceptions.ProviderDenied, match='"service"'):
+        driver.request_vifs(pod, [request(driver, lab.net22)])
+    cloud = lab.keystone.connect()
+    user = cloud.identity.find_user('learner')
+    role = cloud.identity.find_role('service')
+    project = cloud.identity.find_project('k8s')
+
+    cloud.identity.assign_project_role_to_user(project, user, role)
+
+    assert driver.request_vifs(pod, [request(driver, lab.net22)])
+    driver.release_vifs(pod)
+
+
+def test_a_password_that_is_corrected_in_clouds_yaml_is_read(
+    make: MakeDriver,
+    lab: Lab,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / 'clouds.yaml'
+
+    def write(**more: str) -> None:
+        auth = {**lab.auth(), **more}
+        clouds = {'lab': {'auth': auth, 'region_name': REGION}}
+        path.write_text(yaml.safe_dump({'clouds': clouds}))
+
+    monkeypatch.setenv('OS_CLIENT_CONFIG_FILE', str(path))
+    none: dict[str, Any] = dict.fromkeys(lab.auth())
+    driver = make(cloud='lab', region=None, auth_type=None, **none)
+    write(password='of yesterday')
+    with pytest.raises(exceptions.ProviderDenied):
+        driver.describe_subnet(lab.net22.subnet)
+
+    write()
+
+    assert driver.describe_subnet(lab.net22.subnet).mtu == 1500

@@ -13,7 +13,13 @@ from typing import Any
 
 import pytest
 from faults import Exchange, Hold, Rule
-from neutronlab.kuryr import MakeDriver, how_to, location, request
+from neutronlab.kuryr import (
+    MakeDriver,
+    collect,
+    how_to,
+    location,
+    request,
+)
 from neutronlab.lab import Lab
 
 from kuryr_sriov import exceptions, model
@@ -51,6 +57,8 @@ def lose_answer(exchange: Exchange) -> None:
 
 FAULTS = [overloaded, lose_request, lose_answer]
 
+GARBAGE = [b'', b'<html>503</html>', b'{}', b'{"ports": [{"id": "x"}]}']
+
 
 def _one_each(admin: Any, vifs: tuple[model.Vif, ...]) -> bool:
     return sorted(port.id for port in admin.network.ports()) == sorted(
@@ -77,6 +85,31 @@ def test_create(
     if fault is overloaded:
         assert caught.value.retry_after == 7
     assert _one_each(admin, vifs)
+
+
+@pytest.mark.parametrize('garbage', GARBAGE)
+def test_garbage_in_place_of_the_answer_to_a_create(
+    driver: NeutronVIFDriver,
+    lab: Lab,
+    pod: model.Pod,
+    admin: Any,
+    garbage: bytes,
+) -> None:
+    """A proxy says 201, and the ports are there: they must not leak."""
+    requests = how_to(driver, lab)
+
+    def spoil(exchange: Exchange) -> None:
+        exchange.answer = garbage
+
+    with lab.proxy.fault(after=once('POST', spoil)):
+        with pytest.raises(exceptions.ProviderUnavailable):
+            driver.request_vifs(pod, requests)
+        assert len(list(admin.network.ports())) == 2
+        vifs = driver.request_vifs(pod, requests)
+
+    assert _one_each(admin, vifs)
+    driver.release_vifs(pod)
+    assert list(admin.network.ports()) == []
 
 
 @pytest.mark.parametrize('fault', FAULTS)
@@ -109,8 +142,8 @@ def test_activate(
 
     with lab.proxy.fault(before=once('PUT', fault)):
         with pytest.raises(exceptions.ProviderUnavailable):
-            driver.activate_vif(vif, location(vif))
-        driver.activate_vif(vif, location(vif))
+            driver.activate_vif(pod, vif, location(vif))
+        driver.activate_vif(pod, vif, location(vif))
 
     port = admin.network.get_port(vif.id)
     assert port.binding_profile['pci_slot'] == '0000:02:00.1'
@@ -171,7 +204,7 @@ def test_slow_answer(
 def test_request_that_arrives_after_its_repetition(
     make: MakeDriver, lab: Lab, pod: model.Pod, admin: Any, eventually: Any
 ) -> None:
-    driver = make(timeout=3, orphan_grace=0)
+    driver = make(timeout=3)
     asked = [request(driver, lab.net22)]
     hold = Hold(1)
 
@@ -185,8 +218,8 @@ def test_request_that_arrives_after_its_repetition(
         )
 
     assert driver.request_vifs(pod, asked) == vifs
-    driver.activate_vif(vifs[0], location(vifs[0]))
-    assert len(driver.collect_orphans({pod.uid})) == 1
+    driver.activate_vif(pod, vifs[0], location(vifs[0]))
+    assert len(collect(driver, pod)) == 1
     assert _one_each(admin, vifs)
 
 
@@ -212,7 +245,7 @@ def test_neutron_dies_in_the_middle_and_comes_back(
 
     vifs = driver.request_vifs(pod, requests)
     for vif in vifs:
-        driver.activate_vif(vif, location(vif))
+        driver.activate_vif(pod, vif, location(vif))
     assert _one_each(admin, vifs)
 
 

@@ -41,7 +41,7 @@ def test_pod_gets_its_two_ports_and_gives_them_back(
     assert port.binding_vif_type == 'hw_veb'
     assert port.tags == ['kuryr-sriov-cluster=blue']
 
-    active = driver.activate_vif(first, location(first))
+    active = driver.activate_vif(pod, first, location(first))
 
     assert active.vlan == 3501
     assert admin.network.get_port(first.id).binding_profile == {
@@ -71,10 +71,12 @@ def test_port_becomes_active_by_what_the_driver_wrote(
         return str(admin.network.get_port(vif.id).status)
 
     lab.neutron.set_vfs({'node-1': [vf]})
-    assert not driver.activate_vif(vif, place).active
+    assert not driver.activate_vif(pod, vif, place).active
     eventually(lambda: status() == 'ACTIVE', 'the port to be ACTIVE')
 
-    assert driver.activate_vif(vif, place).active  # the same profile again
+    assert driver.activate_vif(
+        pod, vif, place
+    ).active  # the same profile again
     assert status() == 'ACTIVE'
     lab.neutron.set_vfs({})
     eventually(lambda: status() == 'DOWN', 'the port to be DOWN')

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 from faults import Exchange, Hold
 from neutronlab.child import live_a_life
-from neutronlab.kuryr import MakeDriver, how_to, location, write_conf
+from neutronlab.kuryr import (
+    MakeDriver,
+    collect,
+    how_to,
+    location,
+    write_conf,
+)
 from neutronlab.lab import Lab
 
 from kuryr_sriov import model
@@ -28,7 +34,7 @@ def test_killed(
     step: str,
     done: bool,
 ) -> None:
-    driver = make(orphan_grace=0)
+    driver = make()
     requests = how_to(driver, lab)
     conf = tmp_path / 'child.conf'
     write_conf(lab, conf)
@@ -57,6 +63,6 @@ def test_killed(
         made = sorted(port.id for port in admin.network.ports())
         assert made == sorted(vif.id for vif in vifs)
         for vif in vifs:
-            assert driver.activate_vif(vif, location(vif)).vlan
-        assert sorted(driver.collect_orphans(set())) == made
+            assert driver.activate_vif(pod, vif, location(vif)).vlan
+        assert sorted(collect(driver)) == made
     assert list(admin.network.ports()) == []

@@ -112,7 +112,7 @@ def test_address_that_neutron_adds_by_itself(
     )
     driver.close()
 
-    active = driver.activate_vif(vif, location(vif))
+    active = driver.activate_vif(pod, vif, location(vif))
     (owned,) = driver.list_vifs()
 
     assert active.addresses == vif.addresses
@@ -166,7 +166,7 @@ def test_trusted_vf(make: MakeDriver, lab: Lab, pod: model.Pod) -> None:
     driver = make(trusted_physnets='physnet22')
 
     (vif,) = driver.request_vifs(pod, [request(driver, lab.net22)])
-    active = driver.activate_vif(vif, location(vif))
+    active = driver.activate_vif(pod, vif, location(vif))
 
     assert vif.trust is True
     assert active.trust is True

@@ -217,7 +217,7 @@ def test_changed_annotation_of_a_running_pod_is_refused(
 ) -> None:
     asked = request(driver, lab.net22)
     (vif,) = driver.request_vifs(pod, [asked])
-    driver.activate_vif(vif, location(vif))
+    driver.activate_vif(pod, vif, location(vif))
     moved = dataclasses.replace(asked, mac='fa:16:3e:00:00:02')
 
     with pytest.raises(exceptions.ProviderRefused, match='make the pod anew'):
@@ -244,11 +244,11 @@ def test_profile_over_its_size(
     huge = dataclasses.replace(location(vif), pci_vendor_info='8' * 5000)
 
     with pytest.raises(NeutronRefused) as caught:
-        driver.activate_vif(vif, huge)
+        driver.activate_vif(pod, vif, huge)
 
     assert caught.value.status == 400
     assert vif.id in str(caught.value)
-    assert driver.activate_vif(vif, location(vif)).vlan == 3501
+    assert driver.activate_vif(pod, vif, location(vif)).vlan == 3501
 
 
 def test_subnet_that_was_deleted_is_not_remembered(

@@ -91,7 +91,11 @@ class PortStore:
         """
         for port in made:
             try:
-                self.delete(port)
+                # as it is now: a deletion that arrives late must not meet a
+                # port that was found again and is in use by then
+                left = self.reread(port.id)
+                if left is not None and not left.pci_slot:
+                    self.delete_unchanged(left)
             except exceptions.KuryrSriovError as error:
                 self.known.doubt(port.pod_uid)
                 LOG.warning('port %s stays for now: %s', port.id, error)

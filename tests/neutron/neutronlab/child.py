@@ -39,5 +39,5 @@ def _live(
     driver = load_driver(conf)
     vifs = driver.request_vifs(pod, requests)
     for vif in vifs:
-        driver.activate_vif(vif, location(vif))
+        driver.activate_vif(pod, vif, location(vif))
     driver.release_vifs(pod)

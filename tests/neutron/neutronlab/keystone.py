@@ -33,6 +33,7 @@ USERS = {
     'cloud-admin': ('k8s', ('admin',)),
     'service-only': ('k8s', ('service',)),
     'member': ('k8s', ('member',)),
+    'learner': ('k8s', ('member',)),
     'tenant': ('tenant', ('member',)),
 }
 """User to project and roles. ``kuryr`` is what the documentation tells to

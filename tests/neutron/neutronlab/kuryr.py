@@ -11,6 +11,7 @@ from typing import Any
 from kuryr_sriov import model
 from kuryr_sriov.config import loading
 from kuryr_sriov.drivers.neutron import NeutronVIFDriver
+from kuryr_sriov.handlers.orphans import OrphanCollector
 
 from .lab import PROXIED, Lab
 from .neutron import Network
@@ -18,7 +19,7 @@ from .neutron import Network
 CLUSTER = 'blue'
 
 MakeDriver = Callable[..., NeutronVIFDriver]
-"""Takes options of ``[neutron]``, ``user`` and ``region``."""
+"""Takes options of ``[neutron]``, ``user``, ``region``, and a ``uid``."""
 
 
 def write_conf(
@@ -47,18 +48,22 @@ def write_conf(
     path.write_text('\n'.join(['[neutron]', *lines, '']))
 
 
-def load_driver(path: pathlib.Path) -> NeutronVIFDriver:
-    """The driver, as the controller makes it from that kuryr.conf."""
+def load_driver(path: pathlib.Path, uid: str = '') -> NeutronVIFDriver:
+    """The driver, as the controller makes it from that kuryr.conf.
+
+    :param uid: of the cluster.
+    """
     conf = loading.load_config(files=[str(path)])
-    return NeutronVIFDriver(loading.read_section(conf, NeutronVIFDriver))
+    section = loading.read_section(conf, NeutronVIFDriver)
+    return NeutronVIFDriver(section, uid)
 
 
 def make_driver(
-    lab: Lab, path: pathlib.Path, **options: Any
+    lab: Lab, path: pathlib.Path, uid: str = '', **options: Any
 ) -> NeutronVIFDriver:
     """Both of the above."""
     write_conf(lab, path, **options)
-    return load_driver(path)
+    return load_driver(path, uid)
 
 
 def request(
@@ -90,6 +95,13 @@ def how_to(
         request(driver, lab.net22, 'net1'),
         request(driver, lab.net23, 'net2'),
     )
+
+
+def collect(driver: NeutronVIFDriver, *alive: model.Pod) -> tuple[str, ...]:
+    """Collect orphans as the controller does, without a grace period."""
+    uids = {pod.uid for pod in alive}
+    collector = OrphanCollector(driver, grace=0.0, limit=100.0)
+    return collector.collect(lambda pod: pod.uid in uids)
 
 
 def location(
