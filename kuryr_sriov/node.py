@@ -239,7 +239,10 @@ class Node:
                 node=attachment.sandbox.pod.node or self._conf.sriov.node_name,
                 pci_slot=device.pci,
                 pci_vendor_info=f'{device.vendor}:{device.device}',
-                physical_network=attachment.vif.physnet,
+                # not the VIF's own: the controller holds this against it
+                physical_network=self._resources.physnet(
+                    attachment.vif.resource
+                ),
             ),
             device_info=driver.device_info(attachment),
             driver=attachment.driver,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ADD: a pod has all its VFs, or none and the node is as before."""
 
+import dataclasses
 import errno
 
 import pytest
@@ -36,6 +37,15 @@ def test_it_is_given_back_exactly(world):
     node.detach(sandbox.container_id)
     assert world.node.state() == before
     assert node.ledger.all() == ()
+
+
+def test_the_wire_that_is_reported_is_the_vfs_and_not_the_vifs(world):
+    """Told its own word back, the controller would see no contradiction."""
+    sandbox = world.sandbox(1, world.vf(1, 0))
+    wrong = dataclasses.replace(world.vif('net1', 1), physnet='physnet22')
+    (attached,) = world.start().attach(sandbox, [wrong])
+    assert attached.vif.physnet == 'physnet22'
+    assert attached.location.physical_network == 'physnet23'
 
 
 def test_devices_the_host_names_are_taken_without_asking_the_kubelet(world):
