@@ -126,12 +126,14 @@ class NeutronClient:
 
     def create_ports(self, ports: Sequence[Resource]) -> list[Resource]:
         """Make all of the ports, or none, in one request."""
-        answer = self._call('POST', '/ports', json={'ports': list(ports)})
+        answer = self._call_api('POST', '/ports', json={'ports': list(ports)})
         return _read_list(answer, 'ports')
 
     def update_port(self, port: str, changes: Resource) -> Resource:
         """The port as it is after the change."""
-        answer = self._call('PUT', f'/ports/{port}', json={'port': changes})
+        answer = self._call_api(
+            'PUT', f'/ports/{port}', json={'port': changes}
+        )
         return _read_object(answer, 'port')
 
     def delete_port(self, port: str, revision: int | None = None) -> None:
@@ -146,19 +148,19 @@ class NeutronClient:
             # Pike; a Neutron without it ignores the header
             more['headers'] = {'If-Match': f'revision_number={revision}'}
         try:
-            self._call('DELETE', f'/ports/{port}', **more)
+            self._call_api('DELETE', f'/ports/{port}', **more)
         except NeutronRefused as error:
             if error.status != 404:
                 raise
 
     def get(self, collection: str, name: str, id: str) -> Resource:
         """One resource: ``get('subnets', 'subnet', id)``."""
-        return _read_object(self._call('GET', f'/{collection}/{id}'), name)
+        return _read_object(self._call_api('GET', f'/{collection}/{id}'), name)
 
     def find(self, collection: str, name_or_id: str) -> list[Resource]:
         """All that have that name, or that id."""
         for key in ('name', 'id'):
-            answer = self._call(
+            answer = self._call_api(
                 'GET', f'/{collection}', params={key: name_or_id}
             )
             found = _read_list(answer, collection)
@@ -188,7 +190,7 @@ class NeutronClient:
         params: Mapping[str, str] | None = filters
         url = '/ports'
         while True:
-            answer = self._call('GET', url, params=params)
+            answer = self._call_api('GET', url, params=params)
             ports += _read_list(answer, 'ports')
             following = [
                 link['href']
@@ -196,18 +198,18 @@ class NeutronClient:
                 if link['rel'] == 'next'
             ]
             if not following:
-                return ports, _date(answer)
+                return ports, _server_date(answer)
             # the path only: a server behind a proxy may not know its name
             url, params = '/ports?' + urlsplit(following[0]).query, None
 
     def set_tags(self, port: str, tags: Sequence[str]) -> None:
         """Replace the tags of the port."""
         body = {'tags': list(tags)}
-        self._call('PUT', f'/ports/{port}/tags', json=body)
+        self._call_api('PUT', f'/ports/{port}/tags', json=body)
 
     def roles(self) -> frozenset[str]:
         """Names of the roles that the credentials have."""
-        adapter = self._connected()
+        adapter = self._get_adapter()
         with _mapped():
             access = adapter.session.auth.get_access(adapter.session)
             return frozenset(access.role_names)
@@ -219,8 +221,8 @@ class NeutronClient:
         if adapter is not None:
             adapter.session.session.close()
 
-    def _call(self, method: str, url: str, **more: Any) -> Any:
-        adapter = self._connected()
+    def _call_api(self, method: str, url: str, **more: Any) -> Any:
+        adapter = self._get_adapter()
         if method == 'POST':
             # who repeats a POST that got lost makes a second port
             more.update(connect_retries=0, status_code_retries=0)
@@ -228,7 +230,7 @@ class NeutronClient:
             with _mapped():
                 answer = adapter.request(url, method, raise_exc=False, **more)
             if answer.status_code >= 400:
-                raise _refusal(answer)
+                raise _to_refusal(answer)
         except NeutronDenied as error:
             if error.status == 401:
                 # clouds.yaml may have another password by now
@@ -236,12 +238,12 @@ class NeutronClient:
             raise
         return answer
 
-    def _connected(self) -> Any:
-        return self._adapter or self._connecting.share('', self._connect)
+    def _get_adapter(self) -> Any:
+        return self._adapter or self._connecting.share('', self._open_adapter)
 
-    def _connect(self) -> Any:
+    def _open_adapter(self) -> Any:
         with _mapped():
-            adapter = _connect(self._conf)
+            adapter = _make_adapter(self._conf)
         with self._lock:
             self._adapter = adapter
         return adapter
@@ -281,7 +283,7 @@ class _mapped:
             ) from error
 
 
-def _connect(conf: Any) -> Any:
+def _make_adapter(conf: Any) -> Any:
     """An adapter for Neutron that knows where it is and who we are."""
     network = {
         'network_endpoint_override': conf.endpoint_override,
@@ -300,14 +302,16 @@ def _connect(conf: Any) -> Any:
         )
     else:
         cloud = connection.Connection(
-            session=_session(conf), region_name=conf.region_name, **network
+            session=_make_session(conf),
+            region_name=conf.region_name,
+            **network,
         )
     adapter = cloud.network
     assert adapter.session  # what is not in the catalogue raises here
     return adapter
 
 
-def _session(conf: Any) -> Any:
+def _make_session(conf: Any) -> Any:
     """keystoneauth's session, from the options of ``[neutron]``."""
     kind = conf.auth_type or ('password' if conf.auth_url else '')
     if not kind:
@@ -332,7 +336,7 @@ def _session(conf: Any) -> Any:
     )
 
 
-def _refusal(answer: Any) -> exceptions.KuryrSriovError:
+def _to_refusal(answer: Any) -> exceptions.KuryrSriovError:
     """The error that an answer of 400 and above means."""
     status = answer.status_code
     try:
@@ -359,7 +363,7 @@ def _read_object(answer: Any, name: str) -> Resource:
         if not isinstance(found, dict):
             raise TypeError(f'{name} is no object')
     except (ValueError, KeyError, TypeError) as error:
-        raise _unreadable(answer, error) from error
+        raise _unreadable_answer(answer, error) from error
     return found
 
 
@@ -370,11 +374,11 @@ def _read_list(answer: Any, name: str) -> list[Resource]:
         if not all(isinstance(each, dict) for each in found):
             raise TypeError(f'{name} is no list of objects')
     except (ValueError, KeyError, TypeError) as error:
-        raise _unreadable(answer, error) from error
+        raise _unreadable_answer(answer, error) from error
     return cast(list[Resource], found)
 
 
-def _unreadable(
+def _unreadable_answer(
     answer: Any, error: Exception
 ) -> exceptions.ProviderUnavailable:
     # a proxy's page, or an answer that was cut off; what was asked for may
@@ -393,7 +397,7 @@ def _retry_after(answer: Any) -> float:
         return 5.0
 
 
-def _date(answer: Any) -> datetime:
+def _server_date(answer: Any) -> datetime:
     try:
         date = parsedate_to_datetime(answer.headers['Date'])
         return date if date.tzinfo else date.replace(tzinfo=UTC)

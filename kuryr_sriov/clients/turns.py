@@ -71,13 +71,13 @@ class SharedCalls(Generic[T]):
         try:
             result = call()
         except BaseException as error:
-            self._end(key)
+            self._end_call(key)
             future.set_exception(error)
             raise
-        self._end(key)
+        self._end_call(key)
         future.set_result(result)
         return result
 
-    def _end(self, key: Hashable) -> None:
+    def _end_call(self, key: Hashable) -> None:
         with self._guard:
             del self._calls[key]

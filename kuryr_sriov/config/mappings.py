@@ -33,7 +33,7 @@ class Resources:
         """
         name = self.names.get(physnet) if self.names else physnet
         if name is None:
-            raise _missing(
+            raise _missing_pair(
                 'physnet_resource_mappings',
                 f'physnet {physnet!r} has no resource',
                 f'{physnet}:RESOURCE',
@@ -46,13 +46,13 @@ class Resources:
         :param resource: full name.
         :raises ConfigurationError: no physnet is configured for it.
         """
-        name = self._bare(resource)
+        name = self._bare_name(resource)
         if not self.names:
             return name
         for physnet, candidate in self.names.items():
             if candidate == name:
                 return physnet
-        raise _missing(
+        raise _missing_pair(
             'physnet_resource_mappings',
             f'resource {resource!r} belongs to no physnet',
             f'PHYSNET:{name}',
@@ -64,16 +64,16 @@ class Resources:
         :param resource: full name.
         :raises ConfigurationError: no driver is configured for it.
         """
-        name = self._bare(resource)
+        name = self._bare_name(resource)
         if name not in self.drivers:
-            raise _missing(
+            raise _missing_pair(
                 'resource_driver_mappings',
                 f'resource {resource!r} has no driver',
                 f'{name}:DRIVER',
             )
         return self.drivers[name]
 
-    def _bare(self, resource: str) -> str:
+    def _bare_name(self, resource: str) -> str:
         prefix, _, name = resource.rpartition('/')
         if prefix != self.prefix:
             raise ConfigurationError(
@@ -87,5 +87,5 @@ class Resources:
         return name
 
 
-def _missing(option: str, what: str, pair: str) -> ConfigurationError:
+def _missing_pair(option: str, what: str, pair: str) -> ConfigurationError:
     return ConfigurationError([f'[sriov] {option}: {what}; add {pair!r}.'])

@@ -36,7 +36,7 @@ class _Pairs(types.Dict):
         return pairs
 
 
-def _pairs(name: str, text: str) -> cfg.Opt:
+def _pairs_option(name: str, text: str) -> cfg.Opt:
     # a DictOpt, so that the documentation calls it one
     option = cfg.DictOpt(name, default={}, help=text)
     option.type = _Pairs()
@@ -58,14 +58,14 @@ OPTIONS = (
         'allocated to a pod. Otherwise the daemon that embeds this library '
         "tells, or else the kubelet's checkpoint file.",
     ),
-    _pairs(
+    _pairs_option(
         'default_physnet_subnets',
         'The subnet for each physnet, for networks whose '
         'NetworkAttachmentDefinition names none: '
         'physnet22:SUBNET_ID,physnet23:SUBNET_ID. The ids are UUIDs where '
         'vif_driver is neutron.',
     ),
-    _pairs(
+    _pairs_option(
         'network_physnets',
         'The physnet of each network, where the network provider does not '
         'tell it: Neutron tells only who may read provider attributes, which '
@@ -73,7 +73,7 @@ OPTIONS = (
         'NETWORK_ID:physnet22,NETWORK_ID:physnet22. A subnet of '
         'default_physnet_subnets needs no entry here.',
     ),
-    _pairs(
+    _pairs_option(
         'physnet_resource_mappings',
         "The device plugin's resource for each physnet, without its "
         'prefix: physnet22:RESOURCE,physnet23:RESOURCE. If empty, each '
@@ -85,7 +85,7 @@ OPTIONS = (
         help='What the device plugin puts before its resource names '
         '(its option -resource-prefix), without the slash.',
     ),
-    _pairs(
+    _pairs_option(
         'resource_driver_mappings',
         'The binding driver for each resource: '
         'RESOURCE:vfio-pci,RESOURCE:netdevice. Every resource needs one.',

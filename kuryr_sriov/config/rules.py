@@ -42,32 +42,34 @@ def problems(sriov: Mapping[str, Any], plugins: Plugins) -> Iterator[str]:
     :param sriov: option to value. Rules on an option that is not there,
         because its text could not be read, are skipped.
     """
-    yield from _choices(sriov, plugins)
-    yield from _scalars(sriov)
-    yield from _subnets(sriov)
-    yield from _networks(sriov)
-    yield from _resources(sriov)
-    yield from _drivers(sriov, plugins)
+    yield from _check_choices(sriov, plugins)
+    yield from _check_scalars(sriov)
+    yield from _check_subnets(sriov)
+    yield from _check_networks(sriov)
+    yield from _check_resources(sriov)
+    yield from _check_drivers(sriov, plugins)
     if all(option in sriov for option in _MAPPINGS):
-        yield from _links(*(sriov[option] for option in _MAPPINGS))
+        yield from _check_links(*(sriov[option] for option in _MAPPINGS))
 
 
 def _sentence(option: str, what: str, remedy: str) -> str:
     return f'[sriov] {option}: {what}; {remedy}.'
 
 
-def _list(names: Collection[str]) -> str:
+def _list_names(names: Collection[str]) -> str:
     return ', '.join(sorted(names)) or 'nothing'
 
 
-def _choices(sriov: Mapping[str, Any], plugins: Plugins) -> Iterator[str]:
+def _check_choices(
+    sriov: Mapping[str, Any], plugins: Plugins
+) -> Iterator[str]:
     for option, group in _CHOICES.items():
         installed = plugins.get(group, ())
         if option in sriov and sriov[option] not in installed:
             yield _sentence(
                 option,
                 f'there is no driver {sriov[option]!r}',
-                f'choose one that is installed ({_list(installed)})',
+                f'choose one that is installed ({_list_names(installed)})',
             )
     steps = sriov.get('node_steps', ())
     installed = plugins.get(_NODE_STEPS, ())
@@ -76,7 +78,7 @@ def _choices(sriov: Mapping[str, Any], plugins: Plugins) -> Iterator[str]:
             yield _sentence(
                 'node_steps',
                 f'there is no step {step!r}',
-                f'choose some that are installed ({_list(installed)})',
+                f'choose some that are installed ({_list_names(installed)})',
             )
         if steps.count(step) > 1:
             yield _sentence(
@@ -84,7 +86,7 @@ def _choices(sriov: Mapping[str, Any], plugins: Plugins) -> Iterator[str]:
             )
 
 
-def _scalars(sriov: Mapping[str, Any]) -> Iterator[str]:
+def _check_scalars(sriov: Mapping[str, Any]) -> Iterator[str]:
     for option in _TIMEOUTS:
         seconds = sriov.get(option, 1)
         if not 0 < seconds < math.inf:
@@ -117,10 +119,10 @@ def _scalars(sriov: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _subnets(sriov: Mapping[str, Any]) -> Iterator[str]:
+def _check_subnets(sriov: Mapping[str, Any]) -> Iterator[str]:
     option = 'default_physnet_subnets'
     subnets = sriov.get(option, {})
-    yield from _physnets(option, subnets)
+    yield from _check_physnets(option, subnets)
     neutron = sriov.get('vif_driver') == 'neutron'
     for physnet, subnet in subnets.items():
         if not subnet:
@@ -137,7 +139,7 @@ def _subnets(sriov: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _networks(sriov: Mapping[str, Any]) -> Iterator[str]:
+def _check_networks(sriov: Mapping[str, Any]) -> Iterator[str]:
     option = 'network_physnets'
     networks = sriov.get(option, {})
     if sriov.get('vif_driver') == 'neutron':
@@ -158,7 +160,7 @@ def _networks(sriov: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _physnets(option: str, mapping: Mapping[str, str]) -> Iterator[str]:
+def _check_physnets(option: str, mapping: Mapping[str, str]) -> Iterator[str]:
     for physnet in mapping:
         if not physnet or ',' in physnet:
             yield _sentence(
@@ -168,9 +170,9 @@ def _physnets(option: str, mapping: Mapping[str, str]) -> Iterator[str]:
             )
 
 
-def _resources(sriov: Mapping[str, Any]) -> Iterator[str]:
+def _check_resources(sriov: Mapping[str, Any]) -> Iterator[str]:
     mapping = sriov.get('physnet_resource_mappings', {})
-    yield from _physnets('physnet_resource_mappings', mapping)
+    yield from _check_physnets('physnet_resource_mappings', mapping)
     names = {
         'physnet_resource_mappings': mapping.values(),
         'resource_driver_mappings': sriov.get('resource_driver_mappings', {}),
@@ -190,12 +192,14 @@ def _resources(sriov: Mapping[str, Any]) -> Iterator[str]:
         if len(physnets) > 1:
             yield _sentence(
                 'physnet_resource_mappings',
-                f'resource {name!r} is on physnets {_list(physnets)}',
+                f'resource {name!r} is on physnets {_list_names(physnets)}',
                 'give each physnet a resource of its own',
             )
 
 
-def _drivers(sriov: Mapping[str, Any], plugins: Plugins) -> Iterator[str]:
+def _check_drivers(
+    sriov: Mapping[str, Any], plugins: Plugins
+) -> Iterator[str]:
     installed = plugins.get(_BINDING_DRIVERS, ())
     mapping = sriov.get('resource_driver_mappings', {})
     for resource, driver in mapping.items():
@@ -203,11 +207,11 @@ def _drivers(sriov: Mapping[str, Any], plugins: Plugins) -> Iterator[str]:
             yield _sentence(
                 'resource_driver_mappings',
                 f'there is no driver {driver!r} (resource {resource!r})',
-                f'choose one that is installed ({_list(installed)})',
+                f'choose one that is installed ({_list_names(installed)})',
             )
 
 
-def _links(
+def _check_links(
     subnets: Mapping[str, str],
     resources: Mapping[str, str],
     drivers: Mapping[str, str],

@@ -39,9 +39,9 @@ class NadSubnetsDriver(base.PodSubnetsDriver):
         :raises ConfigurationError: a mapping in kuryr.conf is missing.
         :raises ProviderRefused: the provider does not know a subnet.
         """
-        ids = request.subnet_ids or (self._default(request),)
+        ids = request.subnet_ids or (self._default_subnet(request),)
         subnets = tuple(
-            self._on_wire(request, self._describe(request, each))
+            self._on_wire(request, self._describe_subnet(request, each))
             for each in ids
         )
         for index, subnet in enumerate(subnets):
@@ -49,9 +49,9 @@ class NadSubnetsDriver(base.PodSubnetsDriver):
                 _check_pair(request, other, subnet)
         return subnets
 
-    def _default(self, request: model.NetworkRequest) -> str:
+    def _default_subnet(self, request: model.NetworkRequest) -> str:
         if not request.resource:
-            raise _invalid(
+            raise _invalid_nad(
                 request,
                 'names neither a subnet nor a resource',
                 'set subnetId in openstack.org/kuryr-config, or annotate '
@@ -60,7 +60,7 @@ class NadSubnetsDriver(base.PodSubnetsDriver):
         physnet = self._resources.physnet(request.resource)
         subnet_id: str = self.conf.default_physnet_subnets.get(physnet, '')
         if not subnet_id:
-            raise _invalid(
+            raise _invalid_nad(
                 request,
                 f'names no subnet, and physnet {physnet} of its resource '
                 f'{request.resource} has no default',
@@ -69,7 +69,7 @@ class NadSubnetsDriver(base.PodSubnetsDriver):
             )
         return subnet_id
 
-    def _describe(
+    def _describe_subnet(
         self, request: model.NetworkRequest, subnet_id: str
     ) -> model.Subnet:
         try:
@@ -87,7 +87,7 @@ class NadSubnetsDriver(base.PodSubnetsDriver):
             subnet = dataclasses.replace(subnet, physnet=physnet)
         resource = self._resources.resource(subnet.physnet)
         if request.resource not in ('', resource):
-            raise _invalid(
+            raise _invalid_nad(
                 request,
                 f'names resource {request.resource}, but its subnet '
                 f'{subnet.id} is on physnet {subnet.physnet}, whose resource '
@@ -110,7 +110,7 @@ class NadSubnetsDriver(base.PodSubnetsDriver):
         for physnet, default in self.conf.default_physnet_subnets.items():
             if default == subnet.id:
                 return str(physnet)
-        raise _invalid(
+        raise _invalid_nad(
             request,
             f'is on subnet {subnet.id}, whose physnet is not known: its '
             'network has none, or this user may not read it',
@@ -123,7 +123,7 @@ def _check_pair(
     request: model.NetworkRequest, one: model.Subnet, two: model.Subnet
 ) -> None:
     if one.network != two.network:
-        raise _invalid(
+        raise _invalid_nad(
             request,
             f'has subnet {one.id} of network {one.network} and subnet '
             f'{two.id} of network {two.network}',
@@ -131,7 +131,7 @@ def _check_pair(
         )
     version = ipaddress.ip_network(two.cidr).version
     if ipaddress.ip_network(one.cidr).version == version:
-        raise _invalid(
+        raise _invalid_nad(
             request,
             f'has two IPv{version} subnets, {one.id} ({one.cidr}) and '
             f'{two.id} ({two.cidr})',
@@ -139,7 +139,7 @@ def _check_pair(
         )
 
 
-def _invalid(
+def _invalid_nad(
     request: model.NetworkRequest, what: str, remedy: str
 ) -> exceptions.InvalidAnnotation:
     return exceptions.InvalidAnnotation(f'NAD {request} {what}; {remedy}')

@@ -63,7 +63,7 @@ class OrphanCollector:
                 'ones, and if so, raise [sriov] orphan_limit for once'
             )
         orphans = [owned for vifs in gone for owned in vifs]
-        return self._release([*doubles, *orphans])
+        return self._release_all([*doubles, *orphans])
 
     def _is_gone(
         self, vifs: Sequence[model.OwnedVif], is_there: IsThere
@@ -112,7 +112,7 @@ class OrphanCollector:
             and owned.age >= self._grace
         ]
 
-    def _release(self, vifs: Sequence[model.OwnedVif]) -> tuple[str, ...]:
+    def _release_all(self, vifs: Sequence[model.OwnedVif]) -> tuple[str, ...]:
         released = []
         for owned in vifs:
             try:

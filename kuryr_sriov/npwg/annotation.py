@@ -113,9 +113,15 @@ def parse_networks(value: str, namespace: str) -> tuple[Selection, ...]:
     """
     if not value.strip():
         return ()
-    items = _json_form(value) if set('[{"') & set(value) else _short(value)
+    items = (
+        _parse_json_form(value)
+        if set('[{"') & set(value)
+        else _parse_short_form(value)
+    )
     selections = tuple(
-        _selection(partial(_invalid, position), position, keys, namespace)
+        _read_element(
+            partial(_invalid_entry, position), position, keys, namespace
+        )
         for position, keys in items
     )
     _check_ifnames(selections)
@@ -130,7 +136,9 @@ def read_json(text: str, invalid: Invalid) -> Any:
         found: dict[str, Any] = {}
         for key, value in pairs:
             if key in found:
-                raise invalid(f'{_show(key)} is there twice', 'keep one')
+                raise invalid(
+                    f'{_shorten_repr(key)} is there twice', 'keep one'
+                )
             found[key] = value
         return found
 
@@ -140,44 +148,48 @@ def read_json(text: str, invalid: Invalid) -> Any:
         raise invalid(f'it is not JSON: {error}', 'correct it') from error
 
 
-def _invalid(position: int, what: str, remedy: str) -> InvalidAnnotation:
+def _invalid_entry(position: int, what: str, remedy: str) -> InvalidAnnotation:
     where = f', entry {position}' if position else ''
     return InvalidAnnotation(
         f'annotation {NETWORKS}{where}: {what}; {remedy}.'
     )
 
 
-def _show(value: object) -> str:
+def _shorten_repr(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f'{text[:77]}...'
 
 
-def _json_form(value: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    items = read_json(value, partial(_invalid, 0))
+def _parse_json_form(value: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    items = read_json(value, partial(_invalid_entry, 0))
     if not isinstance(items, list):
-        raise _invalid(
-            0, f'{_show(items)} is not a list', 'put it in square brackets'
+        raise _invalid_entry(
+            0,
+            f'{_shorten_repr(items)} is not a list',
+            'put it in square brackets',
         )
     for position, keys in enumerate(items, 1):
         if not isinstance(keys, dict):
-            raise _invalid(
+            raise _invalid_entry(
                 position,
-                f'{_show(keys)} is not an object',
+                f'{_shorten_repr(keys)} is not an object',
                 'write {"name": "NETWORK"}',
             )
         yield position, keys
 
 
-def _short(value: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _parse_short_form(value: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """The keys that ``[namespace/]name[@interface]`` stands for."""
     for position, item in enumerate(value.split(','), 1):
         network, at, interface = item.strip().partition('@')
         namespace, slash, name = network.rpartition('/')
         keys = {'name': name}
         if not item.strip():
-            raise _invalid(position, 'it is empty', 'remove the comma')
+            raise _invalid_entry(position, 'it is empty', 'remove the comma')
         if '@' in interface:
-            raise _invalid(position, f'{_show(item)} has two @', 'keep one')
+            raise _invalid_entry(
+                position, f'{_shorten_repr(item)} has two @', 'keep one'
+            )
         if slash:
             keys['namespace'] = namespace
         if at:
@@ -185,22 +197,22 @@ def _short(value: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield position, keys
 
 
-def _selection(
+def _read_element(
     invalid: Invalid, position: int, keys: Mapping[str, Any], namespace: str
 ) -> Selection:
-    given = _given(invalid, keys)
+    given = _read_keys(invalid, keys)
     if 'name' not in given:
         raise invalid('it has no name', 'add the name of the network')
     if 'ips' in given and not given['ips']:
         raise invalid('ips is empty', 'add an address, or leave ips out')
     if 'ips' in given and 'ipam-claim-reference' in given:
         raise invalid('it has ips and ipam-claim-reference', 'keep one')
-    gateways = _addresses(invalid, 'default-route', given)
+    gateways = _read_addresses(invalid, 'default-route', given)
     return Selection(
         namespace=given.get('namespace', namespace),
         name=given['name'],
         ifname=given.get('interface', f'net{position}'),
-        ips=_addresses(invalid, 'ips', given),
+        ips=_read_addresses(invalid, 'ips', given),
         mac=given.get('mac', '').lower().replace('-', ':'),
         gateways=gateways if 'default-route' in given else None,
         extras=tuple(key for key in _EXTRAS if given.get(key)),
@@ -208,13 +220,13 @@ def _selection(
     )
 
 
-def _given(invalid: Invalid, keys: Mapping[str, Any]) -> dict[str, Any]:
+def _read_keys(invalid: Invalid, keys: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of the specification, each of its type and form."""
     given = {}
     for key, value in keys.items():
         # null is how the NPWG's Go client writes "no cni-args"
         if key in _TYPES and (key, value) != ('cni-args', None):
-            _check(invalid, key, value)
+            _check_form(invalid, key, value)
             given[key] = value
     return given
 
@@ -232,22 +244,26 @@ def refuse_unknown(selection: Selection) -> None:
     for key in selection.unknown[:1]:
         raise InvalidAnnotation(
             f'annotation {NETWORKS}, network {selection.namespace}/'
-            f'{selection.name}: there is no key {_show(key)}; use '
+            f'{selection.name}: there is no key {_shorten_repr(key)}; use '
             f'{", ".join(_TYPES)}, or a reverse-DNS key.'
         )
 
 
-def _check(invalid: Invalid, key: str, value: object) -> None:
+def _check_form(invalid: Invalid, key: str, value: object) -> None:
     kind, words = _TYPES[key]
     if not isinstance(value, kind):
-        raise invalid(f'{key} {_show(value)} is not {words}', 'correct it')
+        raise invalid(
+            f'{key} {_shorten_repr(value)} is not {words}', 'correct it'
+        )
     if key in _FORMS:
         form, words, remedy = _FORMS[key]
         if not form.fullmatch(str(value)):
-            raise invalid(f'{key} {_show(value)} is not {words}', remedy)
+            raise invalid(
+                f'{key} {_shorten_repr(value)} is not {words}', remedy
+            )
 
 
-def _addresses(
+def _read_addresses(
     invalid: Invalid, key: str, given: Mapping[str, Any]
 ) -> tuple[str, ...]:
     form, remedy = _ADDRESSES[key]
@@ -259,7 +275,7 @@ def _addresses(
             address = ipaddress.ip_interface(text)
         except (TypeError, ValueError) as error:
             raise invalid(
-                f'{key}: {_show(text)} is not an IP address', remedy
+                f'{key}: {_shorten_repr(text)} is not an IP address', remedy
             ) from error
         found.append(str(address) if '/' in text else str(address.ip))
     return tuple(found)
@@ -269,14 +285,14 @@ def _check_ifnames(selections: tuple[Selection, ...]) -> None:
     seen: dict[str, int] = {}
     for position, selection in enumerate(selections, 1):
         if selection.ifname in model.RESERVED_IFNAMES:
-            raise _invalid(
+            raise _invalid_entry(
                 position,
                 f'interface {selection.ifname!r} is one that every pod has',
                 'name it otherwise (without a name, entry N is netN)',
             )
         first = seen.setdefault(selection.ifname, position)
         if first != position:
-            raise _invalid(
+            raise _invalid_entry(
                 position,
                 f'interface {selection.ifname!r} is that of entry {first}, '
                 f'too',
@@ -290,7 +306,7 @@ def _check_gateways(selections: tuple[Selection, ...]) -> None:
         for gateway in selection.gateways or ():
             version = ipaddress.ip_address(gateway).version
             if version in seen:
-                raise _invalid(
+                raise _invalid_entry(
                     position,
                     f'default-route {gateway!r} is the second for '
                     f'IPv{version}, after {seen[version]!r}',

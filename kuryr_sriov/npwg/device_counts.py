@@ -29,17 +29,17 @@ def requested_devices(body: Mapping[str, Any]) -> dict[str, int]:
     spec = body.get('spec', {})
     running: Counter[str] = Counter()
     for container in spec.get('containers') or ():
-        running += _devices(container)
+        running += _count_devices(container)
     passing: Counter[str] = Counter()
     for container in spec.get('initContainers') or ():
         if container.get('restartPolicy') == 'Always':
-            running += _devices(container)
+            running += _count_devices(container)
         else:
-            passing |= _devices(container)
+            passing |= _count_devices(container)
     return dict(running | passing)
 
 
-def _devices(container: Mapping[str, Any]) -> Counter[str]:
+def _count_devices(container: Mapping[str, Any]) -> Counter[str]:
     resources = container.get('resources') or {}
     quantities = {
         **(resources.get('limits') or {}),
@@ -47,14 +47,14 @@ def _devices(container: Mapping[str, Any]) -> Counter[str]:
     }
     return Counter(
         {
-            resource: _count(resource, quantity)
+            resource: _read_quantity(resource, quantity)
             for resource, quantity in quantities.items()
             if '/' in resource  # else Kubernetes' own, such as cpu
         }
     )
 
 
-def _count(resource: str, quantity: object) -> int:
+def _read_quantity(resource: str, quantity: object) -> int:
     """A quantity, which Kubernetes keeps whole for extended resources."""
     match = _QUANTITY.fullmatch(str(quantity))
     if match is None:

@@ -71,13 +71,13 @@ def entries_of(body: Mapping[str, Any]) -> tuple[Selection, ...]:
 
     :raises InvalidAnnotation: naming entry, offending part and remedy.
     """
-    value = _annotations(body).get(NETWORKS, '')
+    value = _annotations_of(body).get(NETWORKS, '')
     return parse_networks(value, body['metadata']['namespace'])
 
 
 def wants_networks(body: Mapping[str, Any]) -> bool:
     """Whether a pod names networks; it costs no parsing."""
-    return bool(_annotations(body).get(NETWORKS, '').strip())
+    return bool(_annotations_of(body).get(NETWORKS, '').strip())
 
 
 def can_have_vifs(body: Mapping[str, Any]) -> bool:
@@ -119,7 +119,7 @@ def request_of(
             f'{what}; {remedy}.'
         )
 
-    config = nad_config.read(_annotations(nad), invalid)
+    config = nad_config.read(_annotations_of(nad), invalid)
     if config is None:
         return None
     refuse_unknown(entry)
@@ -172,5 +172,5 @@ def check_requested(
         )
 
 
-def _annotations(body: Mapping[str, Any]) -> Mapping[str, str]:
+def _annotations_of(body: Mapping[str, Any]) -> Mapping[str, str]:
     return body.get('metadata', {}).get('annotations') or {}

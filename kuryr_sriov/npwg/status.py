@@ -20,10 +20,10 @@ def network_status(
     attached: Sequence[model.AttachedVif],
 ) -> list[dict[str, Any]]:
     """One element for each interface, in the order given."""
-    return [_element(item) for item in attached]
+    return [_status_element(item) for item in attached]
 
 
-def _element(attached: model.AttachedVif) -> dict[str, Any]:
+def _status_element(attached: model.AttachedVif) -> dict[str, Any]:
     vif = attached.vif
     status = {
         'name': vif.network,

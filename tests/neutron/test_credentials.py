@@ -169,8 +169,8 @@ def test_clouds_yaml(
 def test_revoked_token_is_replaced(
     driver: NeutronVIFDriver, lab: Lab, pod: model.Pod
 ) -> None:
-    access = driver._client._connected().session.auth.get_access(
-        driver._client._connected().session
+    access = driver._client._get_adapter().session.auth.get_access(
+        driver._client._get_adapter().session
     )
     cloud = lab.keystone.connect()
     cloud.identity.delete(

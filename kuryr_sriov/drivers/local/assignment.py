@@ -33,23 +33,23 @@ def choose_addresses(
     :raises ProviderExhausted: a subnet's pools are used up, or somebody has
         one that was asked for.
     """
-    asked = [_asked(request, ip, subnets) for ip in request.ips]
+    asked = [_check_asked(request, ip, subnets) for ip in request.ips]
     if len(set(asked)) < len(asked):
-        raise _refused(request, 'asks for an address twice', 'ask once')
+        raise _wish_refused(request, 'asks for an address twice', 'ask once')
     for interface in asked:
         network = subnets[0].subnet.network
         holder = allocations.address_holder(
             network, ip_ranges.number(interface.ip)
         )
         if holder:
-            raise _taken(request, str(interface.ip), holder)
+            raise _wish_taken(request, str(interface.ip), holder)
     for subnet in subnets:
         if not any(each.network == subnet.prefix for each in asked):
-            asked.append(_free(allocations, subnet))
+            asked.append(_lowest_free(allocations, subnet))
     return tuple(asked)
 
 
-def _asked(
+def _check_asked(
     request: model.NetworkRequest, text: str, subnets: Sequence[LocalSubnet]
 ) -> Interface:
     """The address, if its subnet lets a pod have it."""
@@ -59,34 +59,34 @@ def _asked(
         if ip in subnet.prefix:
             break
     else:
-        raise _refused(
+        raise _wish_refused(
             request,
-            f'asks for {ip}, which is not in {_cidrs(subnets)}',
+            f'asks for {ip}, which is not in {_list_cidrs(subnets)}',
             'ask for one that is, or for none',
         )
     if length and int(length) != subnet.prefix.prefixlen:
-        raise _refused(
+        raise _wish_refused(
             request,
             f'asks for {text}, but the prefix of its subnet is '
             f'{subnet.prefix}',
             'leave the length out',
         )
     if ip_ranges.number(ip) not in ip_ranges.usable(subnet.prefix):
-        raise _refused(
+        raise _wish_refused(
             request,
             f'asks for {ip}, which no host may have in {subnet.prefix}',
             'ask for another address',
         )
     if str(ip) == subnet.subnet.gateway:
-        raise _refused(
+        raise _wish_refused(
             request,
             f'asks for {ip}, the gateway of subnet {subnet.subnet.id}',
             'ask for another address',
         )
-    return _interface(ip, subnet)
+    return _with_length(ip, subnet)
 
 
-def _free(allocations: Allocations, subnet: LocalSubnet) -> Interface:
+def _lowest_free(allocations: Allocations, subnet: LocalSubnet) -> Interface:
     ip = allocations.lowest_free(subnet.subnet.network, subnet.pools)
     if ip is None:
         raise ProviderExhausted(
@@ -94,10 +94,10 @@ def _free(allocations: Allocations, subnet: LocalSubnet) -> Interface:
             f'{sum(map(ip_ranges.size, subnet.pools))} addresses of its pools '
             'are in use; delete pods, or widen allocation_pools'
         )
-    return _interface(ip_ranges.address(ip), subnet)
+    return _with_length(ip_ranges.address(ip), subnet)
 
 
-def _interface(ip: ip_ranges.Address, subnet: LocalSubnet) -> Interface:
+def _with_length(ip: ip_ranges.Address, subnet: LocalSubnet) -> Interface:
     return ipaddress.ip_interface(f'{ip}/{subnet.prefix.prefixlen}')
 
 
@@ -122,14 +122,14 @@ def choose_mac(
         )
     octets = bytes.fromhex(request.mac.replace(':', ''))
     if octets[0] & 1 or not any(octets):
-        raise _refused(
+        raise _wish_refused(
             request,
             f'asks for MAC {request.mac}, which is not a unicast address',
             'make its first octet even, or ask for none',
         )
     holder = allocations.mac_holder(network, request.mac)
     if holder:
-        raise _taken(request, f'MAC {request.mac}', holder)
+        raise _wish_taken(request, f'MAC {request.mac}', holder)
     return request.mac
 
 
@@ -141,17 +141,17 @@ def generated_macs(pod: model.Pod, ifname: str) -> Iterator[str]:
         yield f'{BASE_MAC}:{octets.hex(":")}'
 
 
-def _cidrs(subnets: Sequence[LocalSubnet]) -> str:
+def _list_cidrs(subnets: Sequence[LocalSubnet]) -> str:
     return ' or '.join(subnet.subnet.cidr for subnet in subnets)
 
 
-def _refused(
+def _wish_refused(
     request: model.NetworkRequest, what: str, remedy: str
 ) -> ProviderRefused:
     return ProviderRefused(f'{request} ({request.ifname}) {what}; {remedy}')
 
 
-def _taken(
+def _wish_taken(
     request: model.NetworkRequest, what: str, holder: object
 ) -> ProviderExhausted:
     return ProviderExhausted(

@@ -89,27 +89,27 @@ class Database:
         :raises ConfigurationError: the file cannot be used.
         """
         with (
-            self._mapped(),
-            self._alone(),
-            contextlib.closing(self._connect()) as connection,
+            self._map_errors(),
+            self._queue_threads(),
+            contextlib.closing(self._open_file()) as connection,
         ):
             connection.execute('BEGIN IMMEDIATE')
             with connection:
-                allocations = Allocations(connection, self._unusable)
-                self._prepare(connection, allocations)
+                allocations = Allocations(connection, self._unusable_error)
+                self._ensure_tables(connection, allocations)
                 yield allocations
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _queue_threads(self) -> Iterator[None]:
         """Queue this process's threads: SQLite's own waiting is unfair."""
         if not self._lock.acquire(timeout=self._timeout):
-            raise self._busy()
+            raise self._busy_error()
         try:
             yield
         finally:
             self._lock.release()
 
-    def _connect(self) -> sqlite3.Connection:
+    def _open_file(self) -> sqlite3.Connection:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         connection = sqlite3.connect(
             self.path, timeout=self._timeout, isolation_level=None
@@ -117,7 +117,7 @@ class Database:
         connection.execute('PRAGMA foreign_keys = ON')
         return connection
 
-    def _prepare(
+    def _ensure_tables(
         self, connection: sqlite3.Connection, allocations: Allocations
     ) -> None:
         """Let the file have the tables of this release."""
@@ -129,43 +129,43 @@ class Database:
             for statement in TABLES:
                 connection.execute(statement)
         if number('PRAGMA application_id') != APPLICATION:
-            raise self._unusable(
+            raise self._unusable_error(
                 'is the database of another program; name another file'
             )
         if number('PRAGMA user_version') == 1:
             _migrate_to_2(connection, allocations)
         schema = number('PRAGMA user_version')
         if schema != SCHEMA:
-            raise self._unusable(
+            raise self._unusable_error(
                 f'has schema {schema}, this release knows {SCHEMA}; install '
                 'the release that wrote it, or a newer one'
             )
 
     @contextlib.contextmanager
-    def _mapped(self) -> Iterator[None]:
+    def _map_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
-                raise self._busy() from error
-            raise self._unusable(
+                raise self._busy_error() from error
+            raise self._unusable_error(
                 f'{error}; check permissions and disk space'
             ) from error
         except sqlite3.DatabaseError as error:
-            raise self._unusable(f'{error}; {RESTORE}') from error
+            raise self._unusable_error(f'{error}; {RESTORE}') from error
         except OSError as error:
-            raise self._unusable(
+            raise self._unusable_error(
                 f'{error.strerror} ({error.filename}); name a file that this '
                 'process can write'
             ) from error
 
-    def _busy(self) -> exceptions.ProviderUnavailable:
+    def _busy_error(self) -> exceptions.ProviderUnavailable:
         return exceptions.ProviderUnavailable(
             f'{self.path}: in use by others for more than '
             f'{self._timeout:g} s; see [sriov_local] database_timeout'
         )
 
-    def _unusable(self, why: str) -> exceptions.ConfigurationError:
+    def _unusable_error(self, why: str) -> exceptions.ConfigurationError:
         return exceptions.ConfigurationError(
             [f'[sriov_local] database {self.path}: {why}']
         )

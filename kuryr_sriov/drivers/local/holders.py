@@ -37,26 +37,26 @@ class Allocations:
             'SELECT ifname, record, request FROM vif WHERE pod_uid = ?',
             (pod_uid,),
         )
-        return {row[0]: (self._vif(row[1]), row[2]) for row in rows}
+        return {row[0]: (self._read_vif(row[1]), row[2]) for row in rows}
 
     def mac_holder(self, network: str, mac: str) -> str:
         """Who has a MAC; ``network`` empty for any. Empty for nobody."""
-        return self._holder(
+        return self._find_holder(
             "SELECT pod, ifname FROM vif WHERE mac = ? AND ? IN ('', network)",
             (mac, network),
         )
 
     def address_holder(self, network: str, ip: int) -> str:
         """Who has an address; empty for nobody."""
-        return self._holder(
+        return self._find_holder(
             'SELECT pod, ifname FROM vif JOIN address ON vif.id = address.vif'
             ' WHERE address.network = ? AND ip = ?',
-            (network, _key(ip)),
+            (network, _to_key(ip)),
         )
 
     def device_holder(self, node: str, pci_slot: str, but: str) -> str:
         """Who has a VF, the VIF ``but`` aside; empty for nobody."""
-        return self._holder(
+        return self._find_holder(
             'SELECT pod, ifname FROM vif'
             ' WHERE node = ? AND pci_slot = ? AND id != ?',
             (node, pci_slot, but),
@@ -100,7 +100,7 @@ class Allocations:
         for ip in ips:
             self._execute(
                 'INSERT INTO address (network, ip, vif) VALUES (?, ?, ?)',
-                (network, _key(ip), vif.id),
+                (network, _to_key(ip), vif.id),
             )
             self.occupy(network, ip)
 
@@ -114,14 +114,14 @@ class Allocations:
         row = self._execute(
             'SELECT first, last FROM run WHERE network = ? AND first > ?'
             ' ORDER BY first LIMIT 1',
-            (network, _key(ip)),
+            (network, _to_key(ip)),
         ).fetchone()
-        if row and _number(row[0]) == ip + 1:
-            last = _number(row[1])
+        if row and _to_number(row[0]) == ip + 1:
+            last = _to_number(row[1])
             self._drop_run(network, ip + 1)
         self._add_run(network, range(first, last + 1))
 
-    def _vacate(self, network: str, ip: int) -> None:
+    def _split_run(self, network: str, ip: int) -> None:
         run = self._run_at_or_before(network, ip)
         if run and ip in run:
             self._drop_run(network, run.start)
@@ -132,21 +132,23 @@ class Allocations:
         row = self._execute(
             'SELECT first, last FROM run WHERE network = ? AND first <= ?'
             ' ORDER BY first DESC LIMIT 1',
-            (network, _key(ip)),
+            (network, _to_key(ip)),
         ).fetchone()
-        return range(_number(row[0]), _number(row[1]) + 1) if row else None
+        return (
+            range(_to_number(row[0]), _to_number(row[1]) + 1) if row else None
+        )
 
     def _add_run(self, network: str, run: range) -> None:
         if run:
             self._execute(
                 'INSERT INTO run (network, first, last) VALUES (?, ?, ?)',
-                (network, _key(run[0]), _key(run[-1])),
+                (network, _to_key(run[0]), _to_key(run[-1])),
             )
 
     def _drop_run(self, network: str, first: int) -> None:
         self._execute(
             'DELETE FROM run WHERE network = ? AND first = ?',
-            (network, _key(first)),
+            (network, _to_key(first)),
         )
 
     def get(self, vif_id: str) -> tuple[model.Vif, str] | None:
@@ -154,7 +156,7 @@ class Allocations:
         row = self._execute(
             'SELECT record, pod_uid FROM vif WHERE id = ?', (vif_id,)
         ).fetchone()
-        return (self._vif(row[0]), row[1]) if row else None
+        return (self._read_vif(row[0]), row[1]) if row else None
 
     def place(self, vif: model.Vif, location: model.Location) -> None:
         """Record a VIF as it is now, and where."""
@@ -177,7 +179,7 @@ class Allocations:
             'SELECT network, ip FROM address WHERE vif = ?', (vif_id,)
         ).fetchall()
         for network, ip in rows:
-            self._vacate(network, _number(ip))
+            self._split_run(network, _to_number(ip))
         self._execute('DELETE FROM vif WHERE id = ?', (vif_id,))
 
     def list_owned(self) -> list[model.OwnedVif]:
@@ -193,18 +195,18 @@ class Allocations:
             found.append(
                 model.OwnedVif(
                     model.Pod(namespace, name, uid),
-                    self._vif(record),
+                    self._read_vif(record),
                     age=max(0.0, now - created),
                     placed=pci_slot is not None,
                 )
             )
         return found
 
-    def _holder(self, query: str, values: tuple[str | bytes, ...]) -> str:
+    def _find_holder(self, query: str, values: tuple[str | bytes, ...]) -> str:
         row = self._execute(query, values).fetchone()
         return f'{row[0]} ({row[1]})' if row else ''
 
-    def _vif(self, record: str) -> model.Vif:
+    def _read_vif(self, record: str) -> model.Vif:
         return codec.from_json(
             model.Vif,
             record,
@@ -212,10 +214,10 @@ class Allocations:
         )
 
 
-def _key(ip: int) -> bytes:
+def _to_key(ip: int) -> bytes:
     """An address as it sorts in SQLite, whose integers are too short."""
     return ip.to_bytes(16, 'big')
 
 
-def _number(key: bytes) -> int:
+def _to_number(key: bytes) -> int:
     return int.from_bytes(key, 'big')

@@ -80,7 +80,7 @@ class LocalVIFDriver(base.PodVIFDriver):
 
         :raises ProviderRefused: it is not in the file.
         """
-        return self._local(subnet_id).subnet
+        return self._find_subnet(subnet_id).subnet
 
     def request_vifs(
         self, pod: model.Pod, requests: Sequence[model.NetworkRequest]
@@ -97,7 +97,9 @@ class LocalVIFDriver(base.PodVIFDriver):
             is to be made again first.
         :raises ProviderUnavailable: the database is locked.
         """
-        wishes = {request.ifname: _wish(request) for request in requests}
+        wishes = {
+            request.ifname: _describe_wish(request) for request in requests
+        }
         with self._database.transaction() as allocations:
             found = allocations.find_vifs(pod.uid)
             kept = {}
@@ -110,7 +112,7 @@ class LocalVIFDriver(base.PodVIFDriver):
                     allocations.remove(vif.id)
             return tuple(
                 kept.get(request.ifname)
-                or self._make(allocations, pod, request)
+                or self._make_vif(allocations, pod, request)
                 for request in requests
             )
 
@@ -180,7 +182,7 @@ class LocalVIFDriver(base.PodVIFDriver):
                 )
             allocations.remove(owned.vif.id)
 
-    def _local(self, subnet_id: str) -> subnets_file.LocalSubnet:
+    def _find_subnet(self, subnet_id: str) -> subnets_file.LocalSubnet:
         try:
             return self._subnets[subnet_id]
         except KeyError as error:
@@ -189,13 +191,13 @@ class LocalVIFDriver(base.PodVIFDriver):
                 f'it has {", ".join(self._subnets)}'
             ) from error
 
-    def _make(
+    def _make_vif(
         self,
         allocations: Allocations,
         pod: model.Pod,
         request: model.NetworkRequest,
     ) -> model.Vif:
-        local = [self._local(subnet.id) for subnet in request.subnets]
+        local = [self._find_subnet(subnet.id) for subnet in request.subnets]
         first = local[0].subnet
         chosen = assignment.choose_addresses(allocations, request, local)
         vif = model.Vif(
@@ -218,11 +220,11 @@ class LocalVIFDriver(base.PodVIFDriver):
             mtu=first.mtu,
         )
         ips = [ip_ranges.number(each.ip) for each in chosen]
-        allocations.add(pod, first.network, ips, _wish(request), vif)
+        allocations.add(pod, first.network, ips, _describe_wish(request), vif)
         return vif
 
 
-def _wish(request: model.NetworkRequest) -> str:
+def _describe_wish(request: model.NetworkRequest) -> str:
     """What is asked for, in a form to compare and to show."""
     wish = {
         'network': str(request),

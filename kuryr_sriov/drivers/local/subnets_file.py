@@ -56,9 +56,9 @@ def read(path: str) -> Mapping[str, LocalSubnet]:
     :raises ConfigurationError: listing every mistake.
     """
     problems: list[str] = []
-    top = Fields(_parse(path), path, problems)
+    top = Fields(_parse_file(path), path, problems)
     ids: set[str] = set()
-    read = [_subnet(entry, ids) for entry in top.each('subnets')]
+    read = [_read_subnet(entry, ids) for entry in top.each('subnets')]
     top.finish()
     if not read and not problems:
         top.wrong('there are no subnets; add some under "subnets:"')
@@ -70,7 +70,7 @@ def read(path: str) -> Mapping[str, LocalSubnet]:
     return {each.subnet.id: each for each in found}
 
 
-def _parse(path: str) -> dict[Any, Any]:
+def _parse_file(path: str) -> dict[Any, Any]:
     try:
         content = yaml_file.read_yaml(path)
     except OSError as error:
@@ -82,7 +82,7 @@ def _parse(path: str) -> dict[Any, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _subnet(entry: Fields, ids: set[str]) -> LocalSubnet | None:
+def _read_subnet(entry: Fields, ids: set[str]) -> LocalSubnet | None:
     """The entry, with gaps where it is wrong; None without a prefix."""
     identifier = entry.need('id', yaml_fields.text) or ''
     if identifier:
@@ -97,8 +97,10 @@ def _subnet(entry: Fields, ids: set[str]) -> LocalSubnet | None:
     vlan = entry.take('vlan', yaml_fields.whole(0, 4094), 0)
     mtu = entry.take('mtu', yaml_fields.whole(MIN_MTU, MAX_MTU), 0)
     dns = entry.several('dns', yaml_fields.address)
-    ranges = [_pool(each, prefix) for each in entry.each('allocation_pools')]
-    routes = tuple(_route(each) for each in entry.each('routes'))
+    ranges = [
+        _read_pool(each, prefix) for each in entry.each('allocation_pools')
+    ]
+    routes = tuple(_read_route(each) for each in entry.each('routes'))
     entry.finish()
     if prefix is None:
         return None
@@ -125,7 +127,7 @@ def _subnet(entry: Fields, ids: set[str]) -> LocalSubnet | None:
     return LocalSubnet(subnet, prefix, pools)
 
 
-def _pool(entry: Fields, prefix: ip_ranges.Prefix | None) -> range | None:
+def _read_pool(entry: Fields, prefix: ip_ranges.Prefix | None) -> range | None:
     start = entry.need('start', yaml_fields.address)
     end = entry.need('end', yaml_fields.address)
     entry.finish()
@@ -146,7 +148,7 @@ def _pool(entry: Fields, prefix: ip_ranges.Prefix | None) -> range | None:
     return pool
 
 
-def _route(entry: Fields) -> model.Route:
+def _read_route(entry: Fields) -> model.Route:
     destination = entry.need('destination', yaml_fields.prefix)
     gateway = entry.take('gateway', yaml_fields.address, None)
     entry.finish()

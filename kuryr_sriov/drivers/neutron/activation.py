@@ -42,8 +42,8 @@ class Activation:
         self, pod: model.Pod, vif: model.Vif, location: model.Location
     ) -> model.Vif:
         """The VIF as it is then; see ``NeutronVIFDriver.activate_vif``."""
-        self._verify(pod, vif, location)
-        self._claim(vif, location)
+        self._verify_report(pod, vif, location)
+        self._claim_vf(vif, location)
         profile = port_body.profile(location, vif.trust is True)
         try:
             answer = self._client.update_port(
@@ -63,7 +63,7 @@ class Activation:
         rates = self._lookups.rates(port.qos_policy)
         return port_body.with_settings(vif, port, rates)
 
-    def _verify(
+    def _verify_report(
         self, pod: model.Pod, vif: model.Vif, location: model.Location
     ) -> None:
         """Refuse a report that does not fit what was promised.
@@ -98,7 +98,7 @@ class Activation:
                     f'{host!r}, but its VF is on {location.node!r}'
                 )
 
-    def _claim(self, vif: model.Vif, location: model.Location) -> None:
+    def _claim_vf(self, vif: model.Vif, location: model.Location) -> None:
         """Take the VF for the port: Neutron would give it to many."""
         node, pci_slot = location.node, location.pci_slot
         known = self._store.known

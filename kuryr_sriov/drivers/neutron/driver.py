@@ -78,10 +78,10 @@ class NeutronVIFDriver(base.PodVIFDriver):
             lost = self._store.known.lost_track_of(pod.uid)
             found = self._find_usable(pod, requests)
             missing = [one for one in requests if one.ifname not in found]
-            made = self._make(pod, missing)
+            made = self._make_ports(pod, missing)
             try:
                 vifs = tuple(
-                    self._vif((found | made)[one.ifname], one)
+                    self._to_vif((found | made)[one.ifname], one)
                     for one in requests
                 )
                 if lost:
@@ -197,14 +197,14 @@ class NeutronVIFDriver(base.PodVIFDriver):
         :raises ProviderRefused: one that is to go may be in use.
         """
         ports = self._store.of(pod)
-        found = _choose(pod, requests, ports)
+        found = _choose_ports(pod, requests, ports)
         missing = len(found) < len(requests)
         strange = len(found) < len(ports)
         if strange or (
             missing and self._store.known.may_lack_some_of(pod.uid)
         ):
             ports = self._store.look_for(pod)
-            found = _choose(pod, requests, ports)
+            found = _choose_ports(pod, requests, ports)
             self._delete_others(pod, found, ports)
         physnets = {one.ifname: one.subnets[0].physnet for one in requests}
         return {
@@ -237,7 +237,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
                 )
             self._store.delete_unchanged(port)
 
-    def _make(
+    def _make_ports(
         self, pod: model.Pod, requests: Sequence[model.NetworkRequest]
     ) -> dict[str, port_body.Port]:
         if not requests:
@@ -251,7 +251,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
             )
             raise
 
-    def _vif(
+    def _to_vif(
         self, port: port_body.Port, request: model.NetworkRequest
     ) -> model.Vif:
         subnets = {net.id: net for net in request.subnets}
@@ -282,7 +282,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
         return port_body.with_settings(vif, port, lookups.Rates())
 
 
-def _choose(
+def _choose_ports(
     pod: model.Pod,
     requests: Sequence[model.NetworkRequest],
     ports: Sequence[port_body.Port],

@@ -120,7 +120,7 @@ def to_subnet(
 
     :raises ProviderRefused: the network is on no physical network.
     """
-    physnet, vlan = _provider(subnet, network)
+    physnet, vlan = _provider_attributes(subnet, network)
     return model.Subnet(
         id=subnet['id'],
         network=network['id'],
@@ -147,17 +147,17 @@ def to_rates(policy: Mapping[str, Any]) -> Rates:
         if rule.get('direction', 'egress') != 'egress':
             continue
         if rule['type'] == 'bandwidth_limit':
-            found['max_tx_rate'] = _mbit(rule['max_kbps'])
+            found['max_tx_rate'] = _to_mbit(rule['max_kbps'])
         elif rule['type'] == 'minimum_bandwidth':
-            found['min_tx_rate'] = _mbit(rule['min_kbps'])
+            found['min_tx_rate'] = _to_mbit(rule['min_kbps'])
     return Rates(**found)
 
 
-def _mbit(kbps: int) -> int:
+def _to_mbit(kbps: int) -> int:
     return max(1, round(kbps / 1000)) if kbps else 0
 
 
-def _provider(
+def _provider_attributes(
     subnet: Mapping[str, Any], network: Mapping[str, Any]
 ) -> tuple[str, int | None]:
     segments = network.get('segments') or [network]

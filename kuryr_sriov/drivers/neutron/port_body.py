@@ -141,7 +141,7 @@ def parse(port: Mapping[str, Any]) -> Port:
     :raises ProviderUnavailable: it describes none, as after a proxy's work.
     """
     try:
-        return _parse(port)
+        return _read_port(port)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise exceptions.ProviderUnavailable(
             f'Neutron describes port {port.get("id", "without id")} in a way '
@@ -149,7 +149,7 @@ def parse(port: Mapping[str, Any]) -> Port:
         ) from error
 
 
-def _parse(port: Mapping[str, Any]) -> Port:
+def _read_port(port: Mapping[str, Any]) -> Port:
     profile = port.get('binding:profile') or {}
     vlan = (port.get('binding:vif_details') or {}).get('vlan')
     tags = port.get('tags')
@@ -279,8 +279,8 @@ def to_vif(
         mac=port.mac,
         addresses=with_prefixes(port, subnets),
         gateways=request.gateways or (),
-        routes=_unique(route for net in subnets for route in net.routes),
-        dns=_unique(server for net in subnets for server in net.dns),
+        routes=_drop_repeats(route for net in subnets for route in net.routes),
+        dns=_drop_repeats(server for net in subnets for server in net.dns),
         mtu=first.mtu,
         vlan=vlan,
         trust=True if first.physnet in trusted_physnets else None,
@@ -340,5 +340,5 @@ def _fixed_ips(request: model.NetworkRequest) -> list[dict[str, str]]:
     return found + [{'subnet_id': id} for id in left]
 
 
-def _unique(items: Iterable[_T]) -> tuple[_T, ...]:
+def _drop_repeats(items: Iterable[_T]) -> tuple[_T, ...]:
     return tuple(dict.fromkeys(items))

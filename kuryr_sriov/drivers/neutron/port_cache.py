@@ -57,18 +57,18 @@ class KnownPorts:
         """Take in what earlier processes have made."""
         with self._lock:
             for port in ports:
-                self._put(port)
+                self._put_port(port)
             self._loaded = True
 
     def put(self, port: Port) -> None:
         """Remember the port as it is now."""
         with self._lock:
-            self._put(port)
+            self._put_port(port)
 
     def drop(self, id: str) -> None:
         """Forget a port that is gone."""
         with self._lock:
-            self._drop(id)
+            self._drop_port(id)
 
     def replace(self, pod_uid: str, ports: Iterable[Port]) -> None:
         """Remember exactly these ports of the pod: no doubt is left."""
@@ -76,9 +76,9 @@ class KnownPorts:
             now = {port.id: port for port in ports}
             for id in tuple(self._pods.get(pod_uid, ())):
                 if id not in now:
-                    self._drop(id)
+                    self._drop_port(id)
             for port in now.values():
-                self._put(port)
+                self._put_port(port)
             self._lost.discard(pod_uid)
             if self._clock() < self._settled_at:
                 self._asked.add(pod_uid)
@@ -122,29 +122,29 @@ class KnownPorts:
         with self._lock:
             holder = self._slots.get((host, pci_slot), id)
             if holder == id:
-                self._assign((host, pci_slot), id)
+                self._assign_slot((host, pci_slot), id)
             return holder
 
     def unclaim(self, id: str) -> None:
         """Give up a claim that came to nothing."""
         with self._lock:
-            self._free(id)
+            self._free_slot(id)
             port = self._ports.get(id)
             if port and port.pci_slot:
-                self._assign((port.host, port.pci_slot), id)
+                self._assign_slot((port.host, port.pci_slot), id)
 
-    def _put(self, port: Port) -> None:
+    def _put_port(self, port: Port) -> None:
         old = self._ports.get(port.id)
         if old is not None and old.pci_slot and not port.pci_slot:
-            self._free(port.id)  # somebody else has taken its VF from it
+            self._free_slot(port.id)  # somebody else has taken its VF from it
         self._ports[port.id] = port
         self._pods.setdefault(port.pod_uid, set()).add(port.id)
         slot = port.host, port.pci_slot
         if port.pci_slot and self._slots.get(slot, port.id) == port.id:
-            self._assign(slot, port.id)
+            self._assign_slot(slot, port.id)
 
-    def _drop(self, id: str) -> None:
-        self._free(id)
+    def _drop_port(self, id: str) -> None:
+        self._free_slot(id)
         port = self._ports.pop(id, None)
         if port is not None:
             ids = self._pods[port.pod_uid]
@@ -152,12 +152,12 @@ class KnownPorts:
             if not ids:
                 del self._pods[port.pod_uid]
 
-    def _assign(self, slot: tuple[str, str], id: str) -> None:
-        self._free(id)
+    def _assign_slot(self, slot: tuple[str, str], id: str) -> None:
+        self._free_slot(id)
         self._slots[slot] = id
         self._slot_of[id] = slot
 
-    def _free(self, id: str) -> None:
+    def _free_slot(self, id: str) -> None:
         slot = self._slot_of.pop(id, None)
         if slot is not None:
             del self._slots[slot]

@@ -34,9 +34,9 @@ class PortStore:
         made before the cluster had its present name are found by their pod.
         """
         if not self.known.loaded:
-            self._loading.share('', self._load)
+            self._loading.share('', self._load_ports)
 
-    def _load(self) -> None:
+    def _load_ports(self) -> None:
         if not self.known.loaded:
             self.known.load(self.of_cluster()[0])
 
@@ -48,7 +48,7 @@ class PortStore:
 
     def look_for(self, pod: model.Pod) -> list[port_body.Port]:
         """The pod's ports as Neutron has them now, the one to use first."""
-        listed, _now = self._find({'device_id': pod.uid})
+        listed, _now = self._find_ports({'device_id': pod.uid})
         self.known.replace(pod.uid, listed)
         return list(self.known.of(pod.uid))
 
@@ -68,16 +68,20 @@ class PortStore:
                 for answer in self._client.create_ports(bodies)
             ]
         except (neutron.NeutronRefused, neutron.NeutronDenied) as error:
-            raise explained(error, _blame(error, pod, requests)) from error
+            raise explained(
+                error, _name_guilty(error, pod, requests)
+            ) from error
         except exceptions.KuryrSriovError as error:
             if not isinstance(error, exceptions.ProviderExhausted):
                 # no answer, or none that can be read: it may be done
                 self.known.doubt(pod.uid)
-            raise explained(error, _blame(error, pod, requests)) from error
+            raise explained(
+                error, _name_guilty(error, pod, requests)
+            ) from error
         for port in made:
             self.known.put(port)
         try:
-            self._check(pod, requests, made)
+            self._check_made(pod, requests, made)
         except Exception:
             self.undo(made)
             raise
@@ -153,9 +157,9 @@ class PortStore:
 
     def of_cluster(self) -> tuple[list[port_body.Port], datetime]:
         """This cluster's ports, and what time it is by Neutron's clock."""
-        return self._find({'description': self._defaults.description})
+        return self._find_ports({'description': self._defaults.description})
 
-    def _find(
+    def _find_ports(
         self, filters: Mapping[str, str]
     ) -> tuple[list[port_body.Port], datetime]:
         listed, now = self._client.list_ports(
@@ -163,7 +167,7 @@ class PortStore:
         )
         return [port_body.parse(port) for port in listed], now
 
-    def _check(
+    def _check_made(
         self,
         pod: model.Pod,
         requests: Sequence[model.NetworkRequest],
@@ -205,7 +209,7 @@ def not_bound(
     )
 
 
-def _blame(
+def _name_guilty(
     error: exceptions.KuryrSriovError,
     pod: model.Pod,
     requests: Sequence[model.NetworkRequest],

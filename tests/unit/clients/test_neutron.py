@@ -54,7 +54,7 @@ def answer(status: int, kind: str = '', **headers: str) -> requests.Response:
     ],
 )
 def test_refusal(status: int, kind: str, expected: type[Exception]) -> None:
-    error = neutron._refusal(answer(status, kind))
+    error = neutron._to_refusal(answer(status, kind))
 
     assert type(error) is expected
     assert str(status) in str(error)
@@ -67,7 +67,7 @@ def test_refusal(status: int, kind: str, expected: type[Exception]) -> None:
 def test_retry_after(given: str | None, seconds: float) -> None:
     headers = {} if given is None else {'Retry_After': given}
 
-    error = neutron._refusal(answer(503, **headers))
+    error = neutron._to_refusal(answer(503, **headers))
 
     assert isinstance(error, exceptions.TransientError)
     assert error.retry_after == seconds
@@ -137,7 +137,7 @@ def test_an_answer_is_read() -> None:
 
 
 def test_answer_without_a_date() -> None:
-    assert neutron._date(answer(200)).tzinfo is not None
+    assert neutron._server_date(answer(200)).tzinfo is not None
 
 
 def _section(tmp_path: pathlib.Path, **more: Any) -> Any:
@@ -152,10 +152,10 @@ def _section(tmp_path: pathlib.Path, **more: Any) -> Any:
 def test_session_has_ca_certificate_and_timeout(
     tmp_path: pathlib.Path,
 ) -> None:
-    plain = neutron._session(_section(tmp_path))
+    plain = neutron._make_session(_section(tmp_path))
     assert (plain.verify, plain.cert, plain.timeout) == (True, None, 60.0)
 
-    full = neutron._session(
+    full = neutron._make_session(
         _section(
             tmp_path,
             cafile='/ca.pem',
@@ -168,5 +168,6 @@ def test_session_has_ca_certificate_and_timeout(
     assert full.cert == ('/cert.pem', '/key.pem')
     assert full.timeout == 5
     assert (
-        neutron._session(_section(tmp_path, insecure='true')).verify is False
+        neutron._make_session(_section(tmp_path, insecure='true')).verify
+        is False
     )
