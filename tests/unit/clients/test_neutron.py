@@ -6,6 +6,10 @@ from __future__ import annotations
 import json
 import pathlib
 import pickle
+import threading
+import types
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -171,3 +175,123 @@ def test_session_has_ca_certificate_and_timeout(
         neutron._make_session(_section(tmp_path, insecure='true')).verify
         is False
     )
+
+
+class Adapter:
+    """keystoneauth's adapter, with one answer for all requests."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self.response = response
+        self.requests: list[tuple[str, str, dict[str, Any]]] = []
+        self.session = types.SimpleNamespace(session=self)
+        self.closed = False
+
+    def request(self, url: str, method: str, **more: Any) -> Any:
+        self.requests.append((method, url, more))
+        return self.response
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def connect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[requests.Response], tuple[neutron.NeutronClient, Any]]:
+    """A client, and the adapter that it has connected with."""
+
+    def build(
+        response: requests.Response,
+    ) -> tuple[neutron.NeutronClient, Any]:
+        adapter = Adapter(response)
+        monkeypatch.setattr(neutron, '_make_adapter', lambda conf: adapter)
+        return neutron.NeutronClient(None), adapter
+
+    return build
+
+
+def test_a_deletion_may_depend_on_what_was_seen(connect: Any) -> None:
+    client, adapter = connect(answer(204))
+
+    client.delete_port('p', 7)
+    client.delete_port('q')
+
+    (_, url, seen), (_, _, blind) = adapter.requests
+    assert url == '/ports/p'
+    assert seen['headers'] == {'If-Match': 'revision_number=7'}
+    assert 'headers' not in blind
+
+
+def test_a_port_that_is_gone_is_deleted(connect: Any) -> None:
+    client, _ = connect(answer(404, 'PortNotFound'))
+
+    client.delete_port('p', 7)
+
+
+@pytest.mark.parametrize(('status', 'again'), [(401, True), (403, False)])
+def test_credentials_that_are_refused_are_read_again(
+    connect: Any, status: int, again: bool
+) -> None:
+    """Somebody may have corrected clouds.yaml; a role needs no new ones."""
+    client, adapter = connect(answer(status))
+
+    with pytest.raises(exceptions.ProviderDenied) as caught:
+        client.get('ports', 'port', 'p')
+
+    assert caught.value.retry_after == 30
+    assert adapter.closed is again
+
+
+def test_a_creation_is_never_sent_twice(connect: Any) -> None:
+    """Whoever repeats a request that got lost makes a second port."""
+    response = answer(201)
+    response._content = b'{"ports": []}'
+    client, adapter = connect(response)
+
+    client.create_ports([])
+
+    ((_, _, more),) = adapter.requests
+    assert (more['connect_retries'], more['status_code_retries']) == (0, 0)
+
+
+class CountedLock:
+    """Tells of each who was inside: he has seen the call under way."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.visits = threading.Semaphore(0)
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self.lock.release()
+        self.visits.release()
+
+
+def test_those_who_wait_for_keystone_wait_once(
+    connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go, tries = threading.Event(), threading.Event(), []
+
+    def fail(conf: Any) -> Any:
+        tries.append(conf)
+        began.set()
+        assert go.wait(30)
+        raise ks_exceptions.ConnectTimeout
+
+    client, _ = connect(answer(200))
+    monkeypatch.setattr(neutron, '_make_adapter', fail)
+    guard: Any = CountedLock()
+    client._connecting._guard = guard
+    with ThreadPoolExecutor(4) as pool:
+        results = [
+            pool.submit(client.get, 'ports', 'port', 'p') for _ in range(4)
+        ]
+        assert began.wait(30)
+        for _result in results:
+            assert guard.visits.acquire(timeout=30)
+        go.set()
+        errors = [each.exception(30) for each in results]
+    assert {type(one) for one in errors} == {exceptions.ProviderUnavailable}
+    assert len(tries) == 1

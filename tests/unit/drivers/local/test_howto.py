@@ -10,13 +10,13 @@ import pytest
 import yaml
 
 from kuryr_sriov import model
-from kuryr_sriov.clients import kubernetes
+from kuryr_sriov.clients.kubernetes import objects
 from kuryr_sriov.config import loading
 from kuryr_sriov.drivers import local, nad
 from kuryr_sriov.npwg import requests
 
 HOWTO = Path(__file__).parents[4] / 'examples' / 'howto'
-ETC = HOWTO.parents[1] / 'etc' / 'kubernetes'
+BASE = HOWTO.parents[1] / 'deploy' / 'base'
 PLUGINS = {
     'kuryr_sriov.subnet_drivers': {'nad'},
     'kuryr_sriov.vif_drivers': {'local'},
@@ -99,8 +99,8 @@ def test_device_plugin_offers_what_kuryr_conf_maps(conf):
 
 
 def test_manifests_are_what_the_client_speaks():
-    crd = yaml.safe_load((ETC / 'crd.yaml').read_text())
-    group, plural = kubernetes.PORTS
+    crd = yaml.safe_load((BASE / 'crd.yaml').read_text())
+    group, plural = objects.PORTS.prefix, objects.PORTS.plural
     (version,) = crd['spec']['versions']
     assert f'/apis/{crd["spec"]["group"]}/{version["name"]}' == group
     assert crd['spec']['names']['plural'] == plural
@@ -108,8 +108,10 @@ def test_manifests_are_what_the_client_speaks():
     schema = version['schema']['openAPIV3Schema']['properties']['spec']
     items = schema['properties']['vifs']['items']
     assert set(items['required']) <= set(model.Vif.__slots__)
-    roles = list(yaml.safe_load_all((ETC / 'rbac.yaml').read_text()))
-    assert [role['metadata']['name'] for role in roles] == [
-        'kuryr-sriov-controller',
-        'kuryr-sriov-node',
-    ]
+    rules = yaml.safe_load_all((BASE / 'rbac.yaml').read_text())
+    roles = {
+        each['metadata']['name']
+        for each in rules
+        if each['kind'] == 'ClusterRole'
+    }
+    assert roles == {objects.CONTROLLER, objects.NODE}
