@@ -101,14 +101,13 @@ class Node:
     ) -> tuple[model.AttachedVif, ...]:
         """Wire all VIFs into the sandbox, or none (CNI ADD).
 
-        Asked again for the same interfaces, it wires them anew. Call
-        ``announce`` once the answer is given.
+        Asked again for the same interfaces, it wires them again. Call
+        ``announce`` once the answer is given. It takes ``[sriov]
+        attachment_timeout`` at most; what a failure has to take back may take
+        as long again.
 
         :param devices: VFs the kubelet allocated, where the host knows
             them (as Multus does); otherwise the kubelet is asked.
-        It takes ``[sriov] attachment_timeout`` at most; what a failure has to
-        take back may take as long again.
-
         :raises InvalidInput: a name, path or VIF cannot be used.
         :raises NotAllocated: the pod has too few VFs.
         :raises UnsupportedSetting: the NIC cannot do what a VIF asks for.
