@@ -26,7 +26,6 @@ from kuryr_sriov import (
     Pod,
     PortObject,
     ReportedAttachment,
-    TransientError,
     network_status,
 )
 from kuryr_sriov_daemon.node.node_view import KnownPod, NodeView
@@ -93,11 +92,11 @@ class StatusReports:
             well = True
             try:
                 self._report(uid)
-            except TransientError as error:
-                well = False
-                self._queue.retry(uid, error.retry_after)
-                LOG.warning('pod %s: %s', uid, error)
             except KuryrSriovError as error:
+                # Permanent ones too: a role may be bound later, and an API
+                # server that has just started forbids what it will allow.
+                well = False
+                self._queue.retry(uid, getattr(error, 'retry_after', 5.0))
                 LOG.warning('pod %s: %s', uid, error)
             except Exception:
                 LOG.exception('pod %s', uid)

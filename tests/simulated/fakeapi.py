@@ -61,7 +61,7 @@ class FakeKubernetes:
     """Pods and port objects, and what the node told of them.
 
     :ivar reports: the calls of ``report``, in order.
-    :ivar refusal: an error that writes raise.
+    :ivar refusal: an error that ``report`` raises; ``refused`` counts it.
     """
 
     def __init__(self):
@@ -72,6 +72,7 @@ class FakeKubernetes:
         self.reports = []
         self.statuses = []
         self.refusal = None
+        self.refused = 0
         self._versions = iter(range(1, 1 << 30))
         self._lock = threading.RLock()
 
@@ -89,6 +90,7 @@ class FakeKubernetes:
 
     def report(self, pod, attachments, condition):
         if self.refusal:
+            self.refused += 1
             raise self.refusal
         assert condition.since, 'the API server refuses it'
         with self._lock:

@@ -9,7 +9,7 @@ import pytest
 from fakeapi import pod_number
 from nodedaemon import PREVIOUS, NodeWithDaemon, wait_for
 
-from kuryr_sriov import Condition, TransientError
+from kuryr_sriov import Condition, PermanentError, TransientError
 
 STATUS = 'k8s.v1.cni.cncf.io/network-status'
 OTHERS = {'name': 'default/macvlan', 'interface': 'net9', 'ips': ['10.9.0.1']}
@@ -306,10 +306,19 @@ def test_what_a_killed_daemon_did_not_tell_is_told_by_its_successor(chained):
     wait_for(lambda: told(chained, pod) == ['net1', 'net2'])
 
 
-def test_a_report_is_tried_again(chained):
+@pytest.mark.parametrize(
+    'refusal',
+    [
+        TransientError('no answer', retry_after=0.01),
+        PermanentError('403: bind the role'),
+    ],
+)
+def test_a_report_is_tried_again(chained, refusal):
+    """What an operator cures heals by itself."""
     pod, _ = chained.promised(1)
-    chained.api.refusal = TransientError('no answer', retry_after=0.01)
+    chained.api.refusal = refusal
     chained.runtime.succeed('ADD', 1)
+    wait_for(lambda: chained.api.refused)
     chained.api.refusal = None
     wait_for(lambda: told(chained, pod) == ['net1', 'net2'])
 
