@@ -3,7 +3,7 @@
 
 Follows ``netlink(7)`` and the kernel's ``include/uapi/linux/netlink.h``. The
 kernel serves a request while it is being sent, and continues a dump while it
-is being read: answers are there at once, so that nothing here waits.
+is being read: answers are there at once, and only sending can block.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ REMEDIES = {
 
 # Seconds that a busy kernel is asked again.
 BUSY_TIMEOUT = 5.0
+# Seconds that it may take to serve one request.
+REQUEST_TIMEOUT = 10.0
 
 
 class Channel:
@@ -81,7 +83,7 @@ class Channel:
             with self._lock:
                 self.requests[operation] += 1
             try:
-                return (exchange(netns, message),)
+                return (exchange_within(netns, message, what),)
             except OSError as error:
                 raise mapped(error, what) from error
 
@@ -100,15 +102,38 @@ def mapped(error: OSError, what: str) -> exceptions.KuryrSriovError:
     return exceptions.KernelError(text, number)
 
 
+def exchange_within(netns: str, message: bytes, what: str) -> list[bytes]:
+    """``exchange``, in a thread of its own that the kernel may keep.
+
+    No timeout of a socket bounds it: it is served while it is sent, under a
+    lock of the whole kernel (RTNL), which a driver that hangs may hold.
+
+    :raises DeviceBusy: it was not served in REQUEST_TIMEOUT, or an earlier
+        one of its kind still is not.
+    """
+    answers: list[bytes] = []
+    wait.run_within(
+        lambda: answers.extend(exchange(netns, message)),
+        REQUEST_TIMEOUT,
+        f'{what}: a driver may hang; see the kernel log',
+        key=what,
+    )
+    return answers
+
+
 def exchange(netns: str, message: bytes) -> list[bytes]:
     """Send one request; the messages that answer it.
+
+    The calling thread is in the namespace afterwards, and has to end.
 
     :raises OSError: the kernel's error, with its own text if it gives one;
         EBUSY for a dump that a change has interrupted.
     :raises KernelError: there is no such network namespace.
     """
     kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-    with namespaces.open_socket(netns, socket.AF_NETLINK, kind) as rtnetlink:
+    if netns:
+        namespaces.enter(netns)
+    with socket.socket(socket.AF_NETLINK, kind) as rtnetlink:
         rtnetlink.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
         rtnetlink.send(message)
         return list(_answers(rtnetlink))

@@ -102,33 +102,43 @@ def open_socket(netns: str, family: int, kind: int) -> socket.socket:
     """
     if not netns:
         return socket.socket(family, kind)
-    with opened(netns) as file:
-        made: list[socket.socket | OSError] = []
+    made: list[socket.socket | Exception] = []
 
-        def work() -> None:
-            try:
-                _enter(file)
-                made.append(socket.socket(family, kind))
-            except OSError as error:
-                made.append(error)
+    def work() -> None:
+        try:
+            enter(netns)
+            made.append(socket.socket(family, kind))
+        except Exception as error:  # is the caller's
+            made.append(error)
 
-        thread = threading.Thread(target=work, name=f'open {netns}')
-        thread.start()
-        thread.join()
+    thread = threading.Thread(target=work, name=f'open {netns}')
+    thread.start()
+    thread.join()
     (result,) = made
     if isinstance(result, OSError):
         number = result.errno or errno.EIO
         raise exceptions.KernelError(
-            f'Cannot open a socket in {netns}: {os.strerror(number)}; run '
-            f'with CAP_SYS_ADMIN',
+            f'Cannot open a socket in {netns}: {os.strerror(number)}; see '
+            f'the limits of this process',
             number,
         ) from result
+    if isinstance(result, Exception):
+        raise result
     return result
 
 
-def _enter(file: int) -> None:
-    """setns(2), which Python has since 3.12 only."""
+def enter(netns: str) -> None:
+    """Take the calling thread into the namespace, for ever: let it end.
+
+    :raises KernelError: there is no such namespace, or it may not be entered.
+    """
+    # setns(2), which Python has since 3.12 only
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(file, CLONE_NEWNET):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+    with opened(netns) as file:
+        if libc.setns(file, CLONE_NEWNET):
+            number = ctypes.get_errno()
+            raise exceptions.KernelError(
+                f'Cannot enter {netns}: {os.strerror(number)}; run with '
+                f'CAP_SYS_ADMIN',
+                number,
+            )

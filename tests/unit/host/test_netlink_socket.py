@@ -4,6 +4,7 @@
 import errno
 import socket
 import struct
+import threading
 
 import pytest
 
@@ -190,3 +191,28 @@ def test_a_packet_that_cannot_be_sent(monkeypatch):
     )
     with pytest.raises(exceptions.KernelError, match=r'announce 192\.0\.2\.7'):
         links.Netlink().announce(99, ['192.0.2.7/24'], '')
+
+
+def test_a_kernel_that_hangs_keeps_one_thread_however_often_it_is_asked(
+    monkeypatch,
+):
+    """A driver that does not return holds the lock of all interfaces."""
+    served, sent = threading.Event(), []
+
+    def hang(*request):
+        sent.append(request)
+        served.wait()
+        return []
+
+    monkeypatch.setattr(netlink_socket, 'exchange', hang)
+    monkeypatch.setattr(netlink_socket, 'REQUEST_TIMEOUT', 0.05)
+    channel = netlink_socket.Channel(busy_timeout=0.05)
+    before = threading.active_count()
+    try:
+        for _ in range(5):
+            with pytest.raises(exceptions.DeviceBusy, match='a driver may'):
+                channel.request('set', 'set of interface 7', b'', '')
+        assert threading.active_count() == before + 1
+        assert len(sent) == 1
+    finally:
+        served.set()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Network namespaces of the running kernel."""
 
+import contextlib
 import errno
 import os
 import resource
@@ -90,12 +91,16 @@ def test_one_that_the_kernel_refuses(netnses):
         netns.open_socket(netnses(), socket.AF_INET, 99)
 
 
-def test_entering_what_is_no_namespace():
-    with (
-        open('/dev/null') as file,
-        pytest.raises(OSError, match=os.strerror(errno.EINVAL)),
-    ):
-        netns._enter(file.fileno())
+def test_a_namespace_that_may_not_be_entered(monkeypatch):
+    @contextlib.contextmanager
+    def opened(path):
+        with open('/dev/null') as file:
+            yield file.fileno()
+
+    monkeypatch.setattr(netns, 'opened', opened)
+    with pytest.raises(exceptions.KernelError, match='Cannot enter') as caught:
+        netns.enter('/run/netns/x')
+    assert caught.value.errno == errno.EINVAL
 
 
 def test_namespaces_are_told_apart_whatever_their_paths(netnses):

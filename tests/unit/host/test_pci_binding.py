@@ -4,6 +4,7 @@
 import errno
 import os
 import threading
+import time
 
 import pytest
 
@@ -169,6 +170,46 @@ def test_a_driver_that_does_not_let_go(node, pci, monkeypatch):
             thread.join()
     pci.bind(VF, 'igbvf', 5)
     assert state(node) == ('igbvf', '')
+
+
+@pytest.mark.parametrize(
+    'file', ['driver_override', 'unbind', 'bind', 'reset']
+)
+def test_a_write_that_hangs_keeps_one_thread_however_often_it_is_tried(
+    node, pci, monkeypatch, file
+):
+    monkeypatch.setattr(sysfs_module, 'GRACE', 0.01)
+    let_go = threading.Event()
+    node.on_change(lambda name: name == file and let_go.wait())
+
+    def change():
+        if file == 'reset':
+            pci.reset(VF, 0.05)
+        else:
+            pci.bind(VF, 'vfio-pci', 0.05)
+
+    before, start = threading.active_count(), time.monotonic()
+    try:
+        for _ in range(5):
+            with pytest.raises(exceptions.DeviceBusy, match=VF):
+                change()
+        assert threading.active_count() == before + 1
+        assert time.monotonic() - start < 5
+    finally:
+        let_go.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith('the driver of'):
+            thread.join()
+    driver, override = state(node)
+    assert override == ''
+    if file == 'unbind':  # let go too late, for nobody waits any more
+        assert driver == 'igbvf'
+
+
+def test_a_function_that_cannot_be_reset(node, pci):
+    (pci.root / 'sys/bus/pci/devices' / VF / 'reset').unlink()
+    assert not pci.reset(VF, 1)
+    assert node.operations['reset'] == 0
 
 
 def test_somebody_else_who_is_faster_does_no_harm(node, pci):
