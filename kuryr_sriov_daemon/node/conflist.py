@@ -9,6 +9,7 @@ anew at any time.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -119,7 +120,7 @@ class Conflist:
                 path = self._folder / name
                 try:
                     found = json.loads(path.read_bytes())
-                except (OSError, ValueError):
+                except (FileNotFoundError, ValueError):
                     continue  # as runtimes do
                 if isinstance(found, dict):
                     yield path, found
@@ -151,7 +152,10 @@ class Conflist:
             json.dump(value, file, indent=2)
             file.write('\n')
             file.flush()
-            os.fchown(file.fileno(), status.st_uid, status.st_gid)
+            # Not without CAP_CHOWN where it is another user's; the runtime
+            # is root, and reads it all the same.
+            with contextlib.suppress(PermissionError):
+                os.fchown(file.fileno(), status.st_uid, status.st_gid)
             os.fchmod(file.fileno(), status.st_mode & 0o7777)
             os.fsync(file.fileno())
         os.replace(new, path)

@@ -4,6 +4,7 @@
 import json
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -156,6 +157,41 @@ def test_mode_and_owner_stay(folder, conflist):
     path.chmod(0o600)
     conflist.insert()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_an_owner_that_may_not_be_given_is_left_out(
+    folder, conflist, monkeypatch
+):
+    """Without CAP_CHOWN, as the DaemonSet has it."""
+
+    def refuse(*args):
+        raise PermissionError
+
+    path = folder / '10-bridge.conflist'
+    write(path, a_list(BRIDGE))
+    monkeypatch.setattr(os, 'fchown', refuse)
+    assert conflist.insert()
+    assert read(path) == a_list(BRIDGE, OURS)
+
+
+def test_a_file_that_only_the_runtime_may_read_is_not_passed_over(
+    folder, conflist, monkeypatch
+):
+    """It is the active one; another one would be the wrong one."""
+    write(folder / '05-a.conflist', a_list(BRIDGE))
+    write(folder / '10-bridge.conflist', a_list(BRIDGE))
+    read_bytes = Path.read_bytes
+
+    def refuse(path):
+        if path.name == '05-a.conflist':
+            raise PermissionError(13, 'Permission denied', str(path))
+        return read_bytes(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, 'read_bytes', refuse)
+        with pytest.raises(PermissionError, match='05-a'):
+            conflist.insert()
+    assert read(folder / '10-bridge.conflist') == a_list(BRIDGE)
 
 
 def test_without_a_primary_cni_it_waits(folder, conflist):
