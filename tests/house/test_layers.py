@@ -74,13 +74,12 @@ def layers():
 def test_the_table_of_the_house_has_the_layers_in_their_order():
     text = (REPOSITORY / 'CONTRIBUTING.rst').read_text()
     _, table, _ = re.split(r'^=+  =+$', text, maxsplit=2, flags=re.MULTILINE)
-    shown = []
-    for row in table.strip('\n').splitlines():
-        names = set(re.findall(r'``(\w+)(?:\.py|/)``', row[:48]))
-        if row.startswith('``plugins'):
-            shown[-1] |= names  # the cell of the row above goes on
-        elif names:
-            shown.append(names)
+    columns = table.strip('\n').splitlines()
+    shown = [
+        set(re.findall(r'``(\w+)(?:\.py|/)``', row.partition('  ')[0]))
+        for row in columns
+    ]
+    shown = [names for names in shown if names]
     assert shown == layers()
 
 
