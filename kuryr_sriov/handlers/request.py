@@ -146,6 +146,13 @@ class FindSubnets(NothingToUndo[Request]):
         self, request: model.NetworkRequest
     ) -> model.NetworkRequest:
         subnets = self._driver.get_subnets(request)
+        if not subnets[0].physnet:
+            # whichever driver: on an unknown wire no report can be verified
+            raise exceptions.InvalidAnnotation(
+                f'network {request}: nobody tells which physnet its subnet '
+                f'{subnets[0].id} is on; add {subnets[0].network}:PHYSNET to '
+                '[sriov] network_physnets'
+            )
         resource = request.resource or self._resource_of(subnets[0].physnet)
         return dataclasses.replace(request, subnets=subnets, resource=resource)
 

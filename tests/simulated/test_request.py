@@ -2,8 +2,10 @@
 """From a pod to published VIFs, and back."""
 
 import copy
+import dataclasses
 import json
 import threading
+import types
 from concurrent import futures
 
 import pytest
@@ -399,3 +401,22 @@ def test_the_controller_that_leads_again_looks_again(world):
     again = world.controller.request(world.pod('uid-1'))
     assert {owned.vif.id for owned in world.vifs()} == {v.id for v in again}
     assert world.published
+
+
+def test_a_wire_that_nobody_tells_is_not_used_whatever_the_driver(world):
+    """A vendor's driver may hand on what Neutron did not say."""
+    described = world.controller.vifs.describe_subnet
+    step = next(
+        step
+        for step in world.controller._pipeline._steps
+        if step.name == 'subnets'
+    )
+    step._driver = types.SimpleNamespace(
+        get_subnets=lambda request: tuple(
+            dataclasses.replace(described(id), physnet='')
+            for id in request.subnet_ids
+        )
+    )
+    with pytest.raises(exceptions.InvalidAnnotation, match='network_physnets'):
+        world.controller.request(world.pod())
+    assert world.vifs() == []
