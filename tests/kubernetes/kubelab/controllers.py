@@ -112,7 +112,11 @@ class ControllerProcess:
 
     def works(self) -> bool:
         """Whether it leads and is ready."""
-        return self.leads() and self.ask('/readyz')[0] == 200
+        return self.leads() and self.is_ready()
+
+    def is_ready(self) -> bool:
+        """Whether the kubelet would say so."""
+        return self.ask('/readyz')[0] == 200
 
     def leads(self) -> bool:
         """Whether the lease is its."""
