@@ -35,6 +35,7 @@ class Installed(NodeWithDaemon):
 
     def start(self, **options):
         daemon = super().start(**options)
+        wait_for(self.plugin.exists)
         if self.options['way'] == 'chained':
             wait_for(lambda: OURS in self.plugins)
         return daemon
