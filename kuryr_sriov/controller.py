@@ -46,14 +46,12 @@ class Controller:
         cluster_uid: str = '',
         observe: Observer = ignore_event,
     ) -> None:
-        loading.validate_config(conf, plugins.installed())
-        vif_driver = plugins.load(
-            plugins.VIF_DRIVERS, conf.sriov.vif_driver, base.PodVIFDriver
+        loading.validate_config(conf, plugins.list_installed())
+        vif_driver = plugins.load_plugin(
+            plugins.VIF_DRIVERS, conf.sriov.vif_driver
         )
-        subnet_driver = plugins.load(
-            plugins.SUBNET_DRIVERS,
-            conf.sriov.subnet_driver,
-            base.PodSubnetsDriver,
+        subnet_driver = plugins.load_plugin(
+            plugins.SUBNET_DRIVERS, conf.sriov.subnet_driver
         )
         self.vifs: base.PodVIFDriver = vif_driver(
             loading.read_section(conf, vif_driver), cluster_uid

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from kuryr_sriov import exceptions, model, plugins
+from kuryr_sriov.allocations.base import Allocations
 from kuryr_sriov.binding import base
 from kuryr_sriov.config import loading
 from kuryr_sriov.handlers import attach as steps
@@ -25,7 +26,6 @@ from kuryr_sriov.handlers.events import (
     logged,
     telling,
 )
-from kuryr_sriov.handlers.hooks import NodeStep
 from kuryr_sriov.handlers.pipeline import Pipeline
 from kuryr_sriov.handlers.restore import NotRestored, Reconciled, Restorer
 from kuryr_sriov.handlers.sandboxes import Sandboxes
@@ -54,7 +54,7 @@ class Node:
         allocations: protocols.Allocations | None = None,
         observe: Observer = ignore_event,
     ) -> None:
-        loading.validate_config(conf, plugins.installed())
+        loading.validate_config(conf, plugins.list_installed())
         self._conf = conf
         self._host = host or linux.NodeHost(
             is_guest=conf.sriov.node_is_guest or None
@@ -64,10 +64,10 @@ class Node:
         self._bindings: dict[str, base.BindingDriver] = {}
         self._bindings_lock = threading.Lock()
         self._wiring = Wiring(
-            self._binding_driver,
+            self.binding_driver,
             [
-                self._load_plugin(plugins.NODE_STEPS, name, NodeStep)
-                for name in conf.sriov.node_steps
+                self._load_plugin(plugins.ATTACHMENT_HOOKS, name)
+                for name in conf.sriov.attachment_hooks
             ],
             self._observe,
         )
@@ -127,7 +127,7 @@ class Node:
         pod runs all the same where they cannot be told: that is logged.
         """
         for record in self.ledger.of(container_id):
-            driver = self._binding_driver(record.driver)
+            driver = self.binding_driver(record.driver)
             event = about_attachment(record, 'announce', 'announce')
             with (
                 contextlib.suppress(Exception),
@@ -169,7 +169,7 @@ class Node:
                     'anew'
                 )
             for record in records:
-                self._binding_driver(record.driver).check(record)
+                self.binding_driver(record.driver).check(record)
 
     def reconcile(self) -> Reconciled:
         """Give back what a crash, a reboot or a lost DEL left; at start.
@@ -231,7 +231,7 @@ class Node:
     def describe(self, attachment: model.Attachment) -> model.AttachedVif:
         """What ``attach`` returned of an attachment on record."""
         device = self._host.pci.device(attachment.pci)
-        driver = self._binding_driver(attachment.driver)
+        driver = self.binding_driver(attachment.driver)
         return model.AttachedVif(
             vif=attachment.vif,
             location=model.Location(
@@ -246,6 +246,20 @@ class Node:
             device_info=driver.device_info(attachment),
             driver=attachment.driver,
         )
+
+    def binding_driver(self, name: str) -> base.BindingDriver:
+        """The binding driver of an entry-point name, made when first used.
+
+        :raises PluginError: there is none, or it breaks its contract.
+        """
+        with self._bindings_lock:
+            if name not in self._bindings:
+                driver = self._load_plugin(plugins.BINDING_DRIVERS, name)
+                if not hasattr(driver.conf, 'device_timeout'):
+                    # Its section is its own, and this option is not in it.
+                    driver.device_timeout = self._conf.sriov.device_timeout
+                self._bindings[name] = driver
+            return self._bindings[name]
 
     def close(self) -> None:
         """Close the ledger."""
@@ -355,31 +369,16 @@ class Node:
             self._timeout,
         )
 
-    def _binding_driver(self, name: str) -> base.BindingDriver:
-        with self._bindings_lock:
-            if name not in self._bindings:
-                driver = self._load_plugin(
-                    plugins.BINDING_DRIVERS, name, base.BindingDriver
-                )
-                if not hasattr(driver.conf, 'device_timeout'):
-                    driver.device_timeout = self._conf.sriov.device_timeout
-                self._bindings[name] = driver
-            return self._bindings[name]
-
-    def _load_plugin(self, group: str, name: str, contract: Any) -> Any:
-        plugin = plugins.load(group, name, contract)
+    def _load_plugin(self, kind: plugins.Kind, name: str) -> Any:
+        plugin = plugins.load_plugin(kind, name)
         section = loading.read_section(self._conf, plugin)
         return plugin(name, self._host, section)
 
 
 def _kubelet_allocations(conf: Any) -> protocols.Allocations:
-    """The kubelet, by its PodResources service or its checkpoint file."""
-    if conf.sriov.enable_pod_resource_service:
-        from kuryr_sriov.allocations import podresources
-
-        return podresources.PodResources(
-            conf.sriov.kubelet_root_dir, conf.sriov.kubelet_timeout
-        ).devices
-    from kuryr_sriov.allocations import checkpoint
-
-    return checkpoint.Checkpoint(conf.sriov.kubelet_root_dir).devices
+    """Whom the options say to ask for what the kubelet allocated."""
+    kind = plugins.ALLOCATIONS
+    (name,) = kind.chosen_by(conf.sriov[kind.option])
+    plugin = plugins.load_plugin(kind, name)
+    source: Allocations = plugin(loading.read_section(conf, plugin))
+    return source.list_devices

@@ -19,13 +19,16 @@ change a contract in two ways:
   the release notes announce it a release before.
 
 A version outside of what is supported is refused when the plugin is loaded,
-and so is a plugin that states none: inherited, it would always be the
-current one, whatever the plugin was written for.
+and so is a plugin that states none. Our own plugins are released with the
+contracts and need not state it.
 """
 
 from __future__ import annotations
 
 import inspect
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
@@ -33,75 +36,128 @@ from stevedore import DriverManager
 
 from kuryr_sriov.exceptions import PluginError
 
-SUBNET_DRIVERS = 'kuryr_sriov.subnet_drivers'
-VIF_DRIVERS = 'kuryr_sriov.vif_drivers'
-BINDING_DRIVERS = 'kuryr_sriov.binding_drivers'
-NODE_STEPS = 'kuryr_sriov.node_steps'
 
-OLDEST = {SUBNET_DRIVERS: 1, VIF_DRIVERS: 1, BINDING_DRIVERS: 1, NODE_STEPS: 1}
-"""The oldest version of each group's contract that is still supported."""
+@dataclass(frozen=True)
+class Kind:
+    """A kind of plugin: all that the library knows of it stands here.
 
-CONTRACTS = {
-    SUBNET_DRIVERS: 'kuryr_sriov.drivers.base:PodSubnetsDriver',
-    VIF_DRIVERS: 'kuryr_sriov.drivers.base:PodVIFDriver',
-    BINDING_DRIVERS: 'kuryr_sriov.binding.base:BindingDriver',
-    NODE_STEPS: 'kuryr_sriov.handlers.hooks:NodeStep',
-}
-"""What a plugin of each group subclasses."""
+    :param group: entry-point group.
+    :param word: what messages call one.
+    :param contract: the class that a plugin subclasses.
+    :param oldest: version of the contract that is still supported.
+    :param newest: version that this release has.
+    :param option: of ``[sriov]``, by which the operator chooses.
+    :param names: entry points by the option's value, where the value is not
+        a name or some names.
+    """
+
+    group: str
+    word: str
+    contract: str
+    option: str
+    oldest: int = 1
+    newest: int = 1
+    names: Mapping[object, str] = field(default_factory=dict)
+
+    def chosen_by(self, value: Any) -> tuple[str, ...]:
+        """Names of the plugins that a value of the option chooses."""
+        if self.names:
+            return (self.names[value],)
+        if isinstance(value, str):
+            return (value,)
+        if isinstance(value, Mapping):
+            return tuple(dict.fromkeys(value.values()))
+        return tuple(value)
+
+
+SUBNET_DRIVERS = Kind(
+    'kuryr_sriov.subnet_drivers',
+    'driver',
+    'kuryr_sriov.drivers.base:PodSubnetsDriver',
+    'subnet_driver',
+)
+VIF_DRIVERS = Kind(
+    'kuryr_sriov.vif_drivers',
+    'driver',
+    'kuryr_sriov.drivers.base:PodVIFDriver',
+    'vif_driver',
+)
+BINDING_DRIVERS = Kind(
+    'kuryr_sriov.binding_drivers',
+    'driver',
+    'kuryr_sriov.binding.base:BindingDriver',
+    'resource_driver_mappings',
+)
+ALLOCATIONS = Kind(
+    'kuryr_sriov.allocations',
+    'source',
+    'kuryr_sriov.allocations.base:Allocations',
+    'enable_pod_resource_service',
+    names={True: 'podresources', False: 'checkpoint'},
+)
+ATTACHMENT_HOOKS = Kind(
+    'kuryr_sriov.attachment_hooks',
+    'hook',
+    'kuryr_sriov.handlers.hooks:AttachmentHook',
+    'attachment_hooks',
+)
+KINDS = (
+    BINDING_DRIVERS,
+    SUBNET_DRIVERS,
+    VIF_DRIVERS,
+    ALLOCATIONS,
+    ATTACHMENT_HOOKS,
+)
+"""Every kind of plugin that the library loads."""
 
 OURS = f'{__package__}.'
 
-GROUPS = tuple(OLDEST)
-"""The entry-point groups that the library loads plugins from."""
+
+def list_installed() -> dict[str, frozenset[str]]:
+    """Names of the installed plugins, for each entry-point group."""
+    return {kind.group: list_names(kind) for kind in KINDS}
 
 
-def installed() -> dict[str, frozenset[str]]:
-    """Names of the installed drivers, for each group."""
-    return {group: names(group) for group in GROUPS}
-
-
-def names(group: str) -> frozenset[str]:
-    """Names of the installed drivers of an entry-point group.
+def list_names(kind: Kind) -> frozenset[str]:
+    """Names of the installed plugins of a kind.
 
     None of them is imported.
     """
-    return frozenset(entry_points(group=group).names)
+    return frozenset(entry_points(group=kind.group).names)
 
 
-def load(group: str, name: str, base: Any) -> type[Any]:
-    """The driver class of that name; no other driver is imported.
+def load_plugin(kind: Kind, name: str) -> type[Any]:
+    """The plugin class of that name; no other plugin is imported.
 
-    :param base: the contract, an abstract class whose ``contract`` is its
-        current version.
-    :raises PluginError: there is no such driver, there are two, it does not
+    :raises PluginError: there is no such plugin, there are two, it does not
         import, or it does not keep the contract. The message names the
         entry point and the distribution it came with.
     """
-    entry_point = _find(group, name)
+    entry_point = _find_entry_point(kind, name)
     try:
         plugin: Any = _Manager(entry_point).driver
     except Exception as error:
         raise PluginError(
-            f'{_label(entry_point)} cannot be imported: '
+            f'{_describe(kind, entry_point)} cannot be imported: '
             f'{type(error).__name__}: {error}; repair or reinstall it.'
         ) from error
-    reason = broken(plugin, base, group)
+    reason = find_breach(plugin, kind)
     if reason:
-        raise PluginError(f'{_label(entry_point)} {reason}')
+        raise PluginError(f'{_describe(kind, entry_point)} {reason}')
     return cast(type[Any], plugin)
 
 
-def _find(group: str, name: str) -> EntryPoint:
-    found = tuple(entry_points(group=group, name=name))
+def _find_entry_point(kind: Kind, name: str) -> EntryPoint:
+    found = tuple(entry_points(group=kind.group, name=name))
     if not found:
-        installed = ', '.join(sorted(names(group))) or 'nothing'
+        installed = ', '.join(sorted(list_names(kind))) or 'nothing'
         raise PluginError(
-            f'there is no {_kind(group)} {name!r} in {group}; installed: '
+            f'there is no {kind.word} {name!r} in {kind.group}; installed: '
             f'{installed}. Install the distribution that brings it, or '
             f'choose another.'
         )
     if len(found) > 1:
-        labels = ' and '.join(sorted(map(_label, found)))
+        labels = ' and '.join(sorted(_describe(kind, each) for each in found))
         raise PluginError(
             f'{labels} have the same name; uninstall all but one.'
         )
@@ -124,7 +180,7 @@ class _Manager(DriverManager):  # type: ignore[type-arg]
         return [self._entry_point]
 
 
-def _label(entry_point: EntryPoint) -> str:
+def _describe(kind: Kind, entry_point: EntryPoint) -> str:
     distribution = entry_point.dist
     origin = (
         f'{distribution.name} {distribution.version}'
@@ -132,18 +188,15 @@ def _label(entry_point: EntryPoint) -> str:
         else 'an unknown distribution'
     )
     return (
-        f'{_kind(entry_point.group)} {entry_point.name!r} in '
-        f'{entry_point.group} ({entry_point.value}, of {origin})'
+        f'{kind.word} {entry_point.name!r} in {kind.group} '
+        f'({entry_point.value}, of {origin})'
     )
 
 
-def _kind(group: str) -> str:
-    return group.rpartition('_')[2].removesuffix('s')
-
-
-def broken(plugin: Any, base: Any, group: str) -> str:
+def find_breach(plugin: Any, kind: Kind) -> str:
     """What breaks the contract, and the remedy; empty for nothing."""
-    contract = f'{base.__module__}.{base.__qualname__}'
+    base: Any = pkgutil.resolve_name(kind.contract)
+    contract = kind.contract.replace(':', '.')
     if not inspect.isclass(plugin):
         return f'is not a class; make it a subclass of {contract}.'
     if not issubclass(plugin, base):
@@ -151,21 +204,19 @@ def broken(plugin: Any, base: Any, group: str) -> str:
     missing = ', '.join(sorted(getattr(plugin, '__abstractmethods__', ())))
     if missing:
         return f'lacks what {contract} requires: {missing}; implement it.'
-    return _outdated(_stated(plugin), contract, OLDEST[group], base.contract)
+    if plugin.__module__.startswith(OURS):
+        return ''
+    return _find_outdated(_stated_version(plugin), contract, kind)
 
 
-def _stated(plugin: type[Any]) -> Any:
-    """The contract version that the plugin itself states; None for none.
-
-    Our own classes are released with the contract and need not state it.
-    """
-    cls = next(cls for cls in plugin.__mro__ if 'contract' in vars(cls))
-    ours = cls.__module__.startswith(OURS)
-    inherited = ours and not plugin.__module__.startswith(OURS)
-    return None if inherited else vars(cls)['contract']
+def _stated_version(plugin: type[Any]) -> Any:
+    """The contract version that the plugin states; None for none."""
+    bodies = (vars(cls) for cls in plugin.__mro__)
+    return next((b['contract'] for b in bodies if 'contract' in b), None)
 
 
-def _outdated(version: Any, contract: str, oldest: int, newest: int) -> str:
+def _find_outdated(version: Any, contract: str, kind: Kind) -> str:
+    oldest, newest = kind.oldest, kind.newest
     if version is None:
         return (
             f'does not state which version of {contract} it was written '

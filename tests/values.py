@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Values that more than one folder of tests needs."""
 
+import types
+
 from kuryr_sriov import model
 
 VIF = model.Vif(
@@ -26,3 +28,10 @@ VIF = model.Vif(
     active=True,
 )
 """None of its fields has its default."""
+
+
+def kubelet_conf(root, timeout=5.0):
+    """The options of those who ask a kubelet what it allocated."""
+    return types.SimpleNamespace(
+        kubelet_root_dir=root, kubelet_timeout=timeout
+    )

@@ -16,32 +16,38 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from kuryr_sriov import exceptions, model
+from kuryr_sriov.allocations import base
 
 T = TypeVar('T')
 
 
-class Checkpoint:
+class Checkpoint(base.Allocations):
     """Reads ``device-plugins/kubelet_internal_checkpoint``.
 
-    :param kubelet_root_dir: the kubelet's ``--root-dir``.
+    The file keeps what an init container had, which the kubelet may have
+    given to another pod's container since. It does not say which containers
+    are such: ``Pod.containers`` does.
     """
 
-    def __init__(self, kubelet_root_dir: str) -> None:
+    def __init__(self, conf: Any) -> None:
+        super().__init__(conf)
         self.path = os.path.join(
-            kubelet_root_dir, 'device-plugins', 'kubelet_internal_checkpoint'
+            conf.kubelet_root_dir,
+            'device-plugins',
+            'kubelet_internal_checkpoint',
         )
 
-    def devices(self, pod: model.Pod) -> tuple[model.Device, ...]:
-        """The devices of all its containers, sorted, each one once.
+    def list_devices(self, pod: model.Pod) -> tuple[model.Device, ...]:
+        """The devices that are on file for the pod.
 
-        Devices that are no PCI functions are among them. The file goes by
-        pod UID: an earlier pod of the same name is another one. A pod that
-        is not in the file has no devices.
+        The file goes by pod UID: an earlier pod of the same name is another
+        one. A pod that is not in the file has no devices. Where the pod's
+        containers are not known, all on file count.
 
         :raises KubeletUnavailable: the file cannot be read.
         """
         try:
-            return _devices(self._read(), pod.uid)
+            return _devices(self._read(), pod)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise exceptions.KubeletUnavailable(
                 f'{self.path} is no checkpoint of the kubelet '
@@ -62,14 +68,15 @@ class Checkpoint:
             ) from error
 
 
-def _devices(checkpoint: Any, uid: str) -> tuple[model.Device, ...]:
+def _devices(checkpoint: Any, pod: model.Pod) -> tuple[model.Device, ...]:
     entries = checkpoint['Data']['PodDeviceEntries'] or ()
     devices = {
         model.Device(
             _typed(entry['ResourceName'], str), _typed(device_id, str)
         )
         for entry in entries
-        if entry['PodUID'] == uid
+        if entry['PodUID'] == pod.uid
+        and (not pod.containers or entry['ContainerName'] in pod.containers)
         for device_id in _ids(entry['DeviceIDs'])
     }
     return tuple(sorted(devices, key=lambda d: (d.resource, d.pci)))

@@ -19,6 +19,7 @@ from typing import Any
 import grpc
 
 from kuryr_sriov import exceptions, model
+from kuryr_sriov.allocations import base
 from kuryr_sriov.allocations.podresources_messages import messages
 from kuryr_sriov.host import wait
 
@@ -42,7 +43,7 @@ _WAYS = (
 )
 
 
-class PodResources:
+class PodResources(base.Allocations):
     """Asks the kubelet which devices it allocated.
 
     Holds no connection between calls, since the kubelet makes a new socket
@@ -50,24 +51,22 @@ class PodResources:
     A process that forks does so before its first call: gRPC cannot do it
     later.
 
-    :param kubelet_root_dir: the kubelet's ``--root-dir``.
-    :param timeout: seconds that one call may take, retries included.
+    ``kubelet_timeout`` bounds a call, retries included.
     """
 
-    def __init__(self, kubelet_root_dir: str, timeout: float = 5.0) -> None:
+    def __init__(self, conf: Any) -> None:
+        super().__init__(conf)
         self.path = os.path.join(
-            kubelet_root_dir, 'pod-resources', 'kubelet.sock'
+            conf.kubelet_root_dir, 'pod-resources', 'kubelet.sock'
         )
-        self._timeout = timeout
+        self._timeout: float = conf.kubelet_timeout
         # A socket, and the way its kubelet answers on: another socket is
         # another start of the kubelet, and perhaps another version.
         self._learnt: tuple[object, int] = None, 0
         self._process = 0
 
-    def devices(self, pod: model.Pod) -> tuple[model.Device, ...]:
-        """The devices of all its containers, sorted, each one once.
-
-        Devices that are no PCI functions are among them.
+    def list_devices(self, pod: model.Pod) -> tuple[model.Device, ...]:
+        """The devices that the kubelet lists for the pod.
 
         :raises KubeletUnavailable: no answer, or it does not know the pod.
         """
@@ -90,7 +89,7 @@ class PodResources:
         devices = frozenset[model.Device]().union(*holdings)
         return tuple(sorted(devices, key=lambda d: (d.resource, d.pci)))
 
-    def allocatable(self) -> dict[str, tuple[str, ...]]:
+    def list_allocatable(self) -> dict[str, tuple[str, ...]]:
         """The ids of the devices that device plugins offer, by resource.
 
         :raises KubeletUnavailable: no answer, or the kubelet is too old.

@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 if TYPE_CHECKING:
     from kuryr_sriov import model
 
-CONTRACT = 1
-"""Version of this contract; a driver states the one it was written for."""
-
 
 class Pci(Protocol):
     """This node's PCI functions, by sysfs.
@@ -141,6 +138,7 @@ class BindingDriver(abc.ABC):
     The caller holds the lock of the VF's PF during every call but
     ``announce``, ``check`` and ``device_info``.
 
+    :cvar contract: the version it was written for; see ``plugins``.
     :cvar group: section of kuryr.conf that is passed in as ``conf``.
     :cvar options: oslo.config options of that section, if the driver
         brings its own.
@@ -150,7 +148,7 @@ class BindingDriver(abc.ABC):
         section, or else that of ``[sriov]``.
     """
 
-    contract: ClassVar[int] = CONTRACT
+    contract: ClassVar[int]
     group: ClassVar[str] = 'sriov'
     options: ClassVar[Sequence[Any]] = ()
     device_timeout: float = 10.0

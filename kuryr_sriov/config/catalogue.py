@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-import pkgutil
 from typing import Any
 
 from kuryr_sriov import plugins
@@ -19,11 +18,10 @@ def list_opts() -> list[tuple[str, list[Any]]]:
     :raises PluginError: a plugin does not load, for want of an extra.
     """
     sections: dict[str, list[Any]] = {GROUP: list(OPTIONS)}
-    for group, contract in plugins.CONTRACTS.items():
-        for name in sorted(plugins.names(group)):
-            base = pkgutil.resolve_name(contract)
-            driver = plugins.load(group, name, base)
-            section = sections.setdefault(driver.group, [])
+    for kind in plugins.KINDS:
+        for name in sorted(plugins.list_names(kind)):
+            plugin = plugins.load_plugin(kind, name)
+            section = sections.setdefault(plugin.group, [])
             known = {option.name for option in section}
-            section += [o for o in driver.options if o.name not in known]
+            section += [o for o in plugin.options if o.name not in known]
     return [(group, copy.deepcopy(o)) for group, o in sections.items() if o]

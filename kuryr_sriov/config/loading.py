@@ -51,15 +51,15 @@ def load_config(
     return conf
 
 
-def validate_config(conf: cfg.ConfigOpts, plugins: rules.Plugins) -> None:
+def validate_config(conf: cfg.ConfigOpts, installed: rules.Plugins) -> None:
     """Check all of ``[sriov]`` at once.
 
-    :param plugins: names of the installed drivers, for each entry-point
+    :param installed: names of the installed drivers, for each entry-point
         group.
     :raises ConfigurationError: listing every mistake.
     """
     values, problems = _read_options(conf, GROUP, OPTIONS)
-    problems.extend(rules.problems(values, plugins))
+    problems.extend(rules.problems(values, installed))
     if problems:
         raise ConfigurationError(problems)
 

@@ -141,11 +141,11 @@ OPTIONS = (
         'asked.',
     ),
     cfg.ListOpt(
-        'node_steps',
+        'attachment_hooks',
         default=[],
         help='What a node does besides for each VF that it gives to a pod, '
-        'in order: entry points in kuryr_sriov.node_steps. Take one out only '
-        'while no pod on the node has VFs.',
+        'in order: entry points in kuryr_sriov.attachment_hooks. Take one '
+        'out only while no pod on the node has VFs.',
     ),
     cfg.StrOpt(
         'node_name',

@@ -8,15 +8,11 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from kuryr_sriov import plugins
+
 Plugins = Mapping[str, Collection[str]]
 """Names of the installed drivers, for each entry-point group."""
 
-_CHOICES = {
-    'subnet_driver': 'kuryr_sriov.subnet_drivers',
-    'vif_driver': 'kuryr_sriov.vif_drivers',
-}
-_BINDING_DRIVERS = 'kuryr_sriov.binding_drivers'
-_NODE_STEPS = 'kuryr_sriov.node_steps'
 _PATHS = 'kubelet_root_dir', 'state_dir'
 _TIMEOUTS = (
     'device_timeout',
@@ -36,18 +32,17 @@ _LABEL = '[a-z0-9]([-a-z0-9]*[a-z0-9])?'
 _PREFIX = re.compile(rf'{_LABEL}(\.{_LABEL})*')
 
 
-def problems(sriov: Mapping[str, Any], plugins: Plugins) -> Iterator[str]:
+def problems(sriov: Mapping[str, Any], installed: Plugins) -> Iterator[str]:
     """Every mistake, a sentence each: option, offending part, remedy.
 
     :param sriov: option to value. Rules on an option that is not there,
         because its text could not be read, are skipped.
     """
-    yield from _check_choices(sriov, plugins)
+    yield from _check_choices(sriov, installed)
     yield from _check_scalars(sriov)
     yield from _check_subnets(sriov)
     yield from _check_networks(sriov)
     yield from _check_resources(sriov)
-    yield from _check_drivers(sriov, plugins)
     if all(option in sriov for option in _MAPPINGS):
         yield from _check_links(*(sriov[option] for option in _MAPPINGS))
 
@@ -61,29 +56,40 @@ def _list_names(names: Collection[str]) -> str:
 
 
 def _check_choices(
-    sriov: Mapping[str, Any], plugins: Plugins
+    sriov: Mapping[str, Any], installed: Plugins
 ) -> Iterator[str]:
-    for option, group in _CHOICES.items():
-        installed = plugins.get(group, ())
-        if option in sriov and sriov[option] not in installed:
+    for kind in plugins.KINDS:
+        if kind.option not in sriov or kind.names:
+            continue
+        for name in kind.chosen_by(sriov[kind.option]):
+            if name not in installed.get(kind.group, ()):
+                yield _not_installed(kind, name, sriov, installed)
+    hooks = sriov.get('attachment_hooks', ())
+    for hook in dict.fromkeys(hooks):
+        if hooks.count(hook) > 1:
             yield _sentence(
-                option,
-                f'there is no driver {sriov[option]!r}',
-                f'choose one that is installed ({_list_names(installed)})',
+                'attachment_hooks',
+                f'hook {hook!r} is there twice',
+                'remove one',
             )
-    steps = sriov.get('node_steps', ())
-    installed = plugins.get(_NODE_STEPS, ())
-    for step in dict.fromkeys(steps):
-        if step not in installed:
-            yield _sentence(
-                'node_steps',
-                f'there is no step {step!r}',
-                f'choose some that are installed ({_list_names(installed)})',
-            )
-        if steps.count(step) > 1:
-            yield _sentence(
-                'node_steps', f'step {step!r} is there twice', 'remove one'
-            )
+
+
+def _not_installed(
+    kind: plugins.Kind,
+    name: str,
+    sriov: Mapping[str, Any],
+    installed: Plugins,
+) -> str:
+    value = sriov[kind.option]
+    pairs = value.items() if isinstance(value, Mapping) else ()
+    users = ', '.join(repr(user) for user, used in pairs if used == name)
+    of_whom = f' (resource {users})' if users else ''
+    return _sentence(
+        kind.option,
+        f'there is no {kind.word} {name!r}{of_whom}',
+        f'choose one that is installed '
+        f'({_list_names(installed.get(kind.group, ()))})',
+    )
 
 
 def _check_scalars(sriov: Mapping[str, Any]) -> Iterator[str]:
@@ -194,20 +200,6 @@ def _check_resources(sriov: Mapping[str, Any]) -> Iterator[str]:
                 'physnet_resource_mappings',
                 f'resource {name!r} is on physnets {_list_names(physnets)}',
                 'give each physnet a resource of its own',
-            )
-
-
-def _check_drivers(
-    sriov: Mapping[str, Any], plugins: Plugins
-) -> Iterator[str]:
-    installed = plugins.get(_BINDING_DRIVERS, ())
-    mapping = sriov.get('resource_driver_mappings', {})
-    for resource, driver in mapping.items():
-        if driver not in installed:
-            yield _sentence(
-                'resource_driver_mappings',
-                f'there is no driver {driver!r} (resource {resource!r})',
-                f'choose one that is installed ({_list_names(installed)})',
             )
 
 

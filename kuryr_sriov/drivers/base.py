@@ -15,22 +15,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 if TYPE_CHECKING:
     from kuryr_sriov import model
 
-CONTRACT = 1
-"""Version of these contracts; a driver states the one it was written for."""
-
 DescribeSubnet: TypeAlias = 'Callable[[str], model.Subnet]'
 
 
 class PodSubnetsDriver(abc.ABC):
     """Decides which subnets a network request is on.
 
+    :cvar contract: the version it was written for; see ``plugins``.
     :cvar group: section of kuryr.conf that is passed in as ``conf``.
     :cvar options: oslo.config options of that section, if the driver
         brings its own.
     :param describe: the VIF driver's ``describe_subnet``.
     """
 
-    contract: ClassVar[int] = CONTRACT
+    contract: ClassVar[int]
     group: ClassVar[str] = 'sriov'
     options: ClassVar[Sequence[Any]] = ()
 
@@ -52,6 +50,7 @@ class PodSubnetsDriver(abc.ABC):
 class PodVIFDriver(abc.ABC):
     """Obtains VIFs from a network provider. Thread-safe.
 
+    :cvar contract: the version it was written for; see ``plugins``.
     :cvar group: section of kuryr.conf that is passed in as ``conf``.
     :cvar options: oslo.config options of that section, if the driver
         brings its own.
@@ -60,7 +59,7 @@ class PodVIFDriver(abc.ABC):
         where the host does not tell.
     """
 
-    contract: ClassVar[int] = CONTRACT
+    contract: ClassVar[int]
     group: ClassVar[str] = 'sriov'
     options: ClassVar[Sequence[Any]] = ()
 

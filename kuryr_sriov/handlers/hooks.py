@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of node steps: what a node does besides for each VF.
+"""The contract of attachment hooks: what a node does besides for each VF.
 
-A step is an entry point in ``kuryr_sriov.node_steps``; the operator chooses
-steps, and their order, by name in ``[sriov] node_steps``.
+A hook is an entry point in ``kuryr_sriov.attachment_hooks``; the operator
+chooses hooks, and their order, by name in ``[sriov] attachment_hooks``.
 """
 
 from __future__ import annotations
@@ -15,26 +15,24 @@ if TYPE_CHECKING:
     from kuryr_sriov import model
     from kuryr_sriov.binding.base import Host
 
-CONTRACT = 1
-"""Version of this contract; a step states the one it was written for."""
 
-
-class NodeStep(abc.ABC):
+class AttachmentHook(abc.ABC):
     """Does something besides for each attachment, and takes it back.
 
     ``run`` follows the binding driver's ``connect``, ``undo`` precedes its
     ``disconnect``: in an attach that fails, and in DEL, GC and after a crash.
     The caller holds the lock of the VF's PF.
 
+    :cvar contract: the version it was written for; see ``plugins``.
     :cvar group: section of kuryr.conf that is passed in as ``conf``.
-    :cvar options: oslo.config options of that section, if the step brings
+    :cvar options: oslo.config options of that section, if the hook brings
         its own.
     :param name: entry-point name it was chosen by.
     :param host: this node.
     :param conf: that section of kuryr.conf.
     """
 
-    contract: ClassVar[int] = CONTRACT
+    contract: ClassVar[int]
     group: ClassVar[str] = 'sriov'
     options: ClassVar[Sequence[Any]] = ()
 

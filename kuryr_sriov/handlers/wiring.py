@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from kuryr_sriov import model
 from kuryr_sriov.binding import base
 from kuryr_sriov.handlers.events import Observer, about_attachment, telling
-from kuryr_sriov.handlers.hooks import NodeStep
+from kuryr_sriov.handlers.hooks import AttachmentHook
 
 
 class Wiring:
@@ -26,7 +26,7 @@ class Wiring:
     def __init__(
         self,
         driver_of: Callable[[str], base.BindingDriver],
-        hooks: Iterable[NodeStep],
+        hooks: Iterable[AttachmentHook],
         observe: Observer,
     ) -> None:
         self.driver_of = driver_of

@@ -9,11 +9,9 @@ import runpy
 import pytest
 
 from kuryr_sriov import plugins
-from kuryr_sriov.binding.base import BindingDriver
 from kuryr_sriov.cmd import main
 from kuryr_sriov.config import loading
 from kuryr_sriov.drivers.neutron import NeutronVIFDriver
-from kuryr_sriov.handlers.hooks import NodeStep
 from kuryr_sriov.npwg import requests
 from kuryr_sriov_daemon.node import cni_request, conflist
 
@@ -34,7 +32,7 @@ def test_steps_to_kill_it_at_are_told(capsys):
 
 def test_neutron_options_are_valid(snippets):
     conf = loading.load_config(files=[str(snippets / 'neutron.conf')])
-    loading.validate_config(conf, plugins.installed())
+    loading.validate_config(conf, plugins.list_installed())
     section = loading.read_section(conf, NeutronVIFDriver)
     assert (section.auth_type, section.cluster) == ('password', 'production')
 
@@ -69,10 +67,11 @@ def installed(repository, tmp_path, monkeypatch):
 @pytest.mark.usefixtures('installed')
 def test_driver_is_chosen_by_its_name(snippets):
     conf = loading.load_config(files=[str(snippets / 'crane.conf')])
-    loading.validate_config(conf, plugins.installed())
-    driver = plugins.load(plugins.BINDING_DRIVERS, 'crane', BindingDriver)
+    loading.validate_config(conf, plugins.list_installed())
+    driver = plugins.load_plugin(plugins.BINDING_DRIVERS, 'crane')
     assert loading.read_section(conf, driver).max_tx_rate == 5000
-    plugins.load(plugins.NODE_STEPS, *conf.sriov.node_steps, NodeStep)
+    hooks = plugins.ATTACHMENT_HOOKS
+    plugins.load_plugin(hooks, *conf.sriov.attachment_hooks)
 
 
 def test_test_of_a_daemon_passes(snippets, tmp_path):

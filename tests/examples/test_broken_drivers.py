@@ -7,14 +7,21 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import broken_allocations
 import broken_bindings
-import broken_steps
+import broken_hooks
 import broken_subnets
 import broken_vifs
 import mutants
 import pytest
 
-MODULES = broken_bindings, broken_steps, broken_subnets, broken_vifs
+MODULES = (
+    broken_allocations,
+    broken_bindings,
+    broken_hooks,
+    broken_subnets,
+    broken_vifs,
+)
 BROKEN = [
     pytest.param(driver, id=f'{driver.__module__}-{driver.__name__}')
     for module in MODULES
@@ -45,8 +52,8 @@ def verdicts(tmp_path_factory):
     return found
 
 
-class TestSoundStep(broken_steps.Suite):
-    """It is no driver of ours that the broken steps differ from."""
+class TestSoundHook(broken_hooks.Suite):
+    """It is no driver of ours that the broken hooks differ from."""
 
 
 @pytest.mark.parametrize('driver', BROKEN)

@@ -21,8 +21,8 @@ NODE = """
 import kuryr_sriov.node
 from kuryr_sriov import plugins
 from kuryr_sriov.binding.base import BindingDriver
-for name in plugins.names(plugins.BINDING_DRIVERS):
-    plugins.load(plugins.BINDING_DRIVERS, name, BindingDriver)
+for name in plugins.list_names(plugins.BINDING_DRIVERS):
+    plugins.load_plugin(plugins.BINDING_DRIVERS, name)
 """
 
 CONTRACTS = """

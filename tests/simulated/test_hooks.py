@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Steps that others add: run after connect, undone before disconnect."""
+"""Hooks that others add: run after connect, undone before disconnect."""
 
 import contextlib
 import sys
@@ -7,16 +7,17 @@ import sys
 import pytest
 
 from kuryr_sriov import exceptions
+from kuryr_sriov.binding.netdevice import NetdeviceDriver
 
-STEPS = 'node_steps = mark,count\n'
+HOOKS = 'attachment_hooks = mark,count\n'
 SOURCE = """
 from kuryr_sriov.exceptions import PermanentError
-from kuryr_sriov.handlers.hooks import NodeStep
+from kuryr_sriov.handlers.hooks import AttachmentHook
 
 LOG = []
 FAIL = set()
 
-class Mark(NodeStep):
+class Mark(AttachmentHook):
     contract = 1
 
     def run(self, attachment):
@@ -38,26 +39,26 @@ UNDONE = [('undo', 'count', 'net2', True), ('undo', 'mark', 'net2', True)]
 
 @pytest.fixture
 def vendor(tmp_path, monkeypatch):
-    """A vendor's distribution with two steps, one class."""
-    info = tmp_path / 'site' / 'vendor_steps-1.dist-info'
+    """A vendor's distribution with two hooks, one class."""
+    info = tmp_path / 'site' / 'vendor_hooks-1.dist-info'
     info.mkdir(parents=True)
-    (info / 'METADATA').write_text('Name: vendor-steps\nVersion: 1\n')
+    (info / 'METADATA').write_text('Name: vendor-hooks\nVersion: 1\n')
     (info / 'entry_points.txt').write_text(
-        '[kuryr_sriov.node_steps]\n'
-        'mark = vendor_steps:Mark\ncount = vendor_steps:Mark\n'
-        'bare = vendor_steps:NodeStep\n'
+        '[kuryr_sriov.attachment_hooks]\n'
+        'mark = vendor_hooks:Mark\ncount = vendor_hooks:Mark\n'
+        'bare = vendor_hooks:AttachmentHook\n'
     )
-    (info.parent / 'vendor_steps.py').write_text(SOURCE)
+    (info.parent / 'vendor_hooks.py').write_text(SOURCE)
     monkeypatch.syspath_prepend(info.parent)
-    import vendor_steps
+    import vendor_hooks
 
-    yield vendor_steps
-    del sys.modules['vendor_steps']
+    yield vendor_hooks
+    del sys.modules['vendor_hooks']
 
 
 @pytest.fixture
 def before(world, vendor):
-    world.text += STEPS
+    world.text += HOOKS
     return world.node.state()
 
 
@@ -74,7 +75,7 @@ def attach(world, before):
     return attach
 
 
-def test_steps_run_in_order_on_a_connected_vf(attach, vendor):
+def test_hooks_run_in_order_on_a_connected_vf(attach, vendor):
     attach()
     assert vendor.LOG == RUN
 
@@ -89,7 +90,7 @@ def test_detach_undoes_them_in_reverse_before_the_vf_leaves(
     assert world.node.state() == before
 
 
-def test_a_step_that_fails_leaves_no_trace_of_the_attach(
+def test_a_hook_that_fails_leaves_no_trace_of_the_attach(
     attach, vendor, world, before
 ):
     vendor.FAIL.add(('run', 'count'))
@@ -100,7 +101,7 @@ def test_a_step_that_fails_leaves_no_trace_of_the_attach(
     assert attach.node.ledger.all() == ()
 
 
-def test_a_step_that_cannot_be_undone_keeps_the_record(
+def test_a_hook_that_cannot_be_undone_keeps_the_record(
     attach, vendor, world, before
 ):
     attach()
@@ -114,13 +115,13 @@ def test_a_step_that_cannot_be_undone_keeps_the_record(
 
 
 def test_after_a_crash_the_next_process_undoes_them(world, vendor, before):
-    """Killed while the second step runs."""
+    """Killed while the second hook runs."""
 
     class Killed(BaseException):
         pass
 
-    def observe(step):
-        if step == 'count':
+    def observe(hook):
+        if hook == 'count':
             raise Killed
 
     sandbox = world.sandbox(1, world.vf(1, 0))
@@ -144,12 +145,36 @@ def test_an_observer_is_told_their_names(world, vendor, before):
     assert seen[-4:] == ['restore', 'undo-count', 'undo-mark', 'forget']
 
 
-def test_a_step_that_breaks_the_contract_is_named_at_start(world, vendor):
-    world.text += 'node_steps = bare\n'
+def test_a_hook_that_breaks_the_contract_is_named_at_start(world, vendor):
+    world.text += 'attachment_hooks = bare\n'
     with pytest.raises(exceptions.PluginError) as error:
         world.start()
     assert str(error.value) == (
-        "step 'bare' in kuryr_sriov.node_steps (vendor_steps:NodeStep, of "
-        'vendor-steps 1) lacks what kuryr_sriov.handlers.hooks.NodeStep '
-        'requires: run, undo; implement it.'
+        "hook 'bare' in kuryr_sriov.attachment_hooks "
+        '(vendor_hooks:AttachmentHook, of vendor-hooks 1) lacks what '
+        'kuryr_sriov.handlers.hooks.AttachmentHook requires: run, undo; '
+        'implement it.'
     )
+
+
+def test_a_drivers_own_methods_are_called_beside_hooks(world, vendor, before):
+    """Also those that a contract got after the driver was written.
+
+    Nothing is wrapped around a driver that could swallow one.
+    """
+    node = world.start()
+    node.attach(world.sandbox(1, world.vf(1, 0)), [world.vif('net2', 1)])
+    called = []
+
+    class Later(NetdeviceDriver):
+        def announce(self, attachment):
+            called.append('announce')
+
+        def migrate(self, attachment):
+            called.append('migrate')
+
+    driver = node.binding_driver('netdevice')
+    driver.__class__ = Later
+    node.announce('sandbox1-1')
+    node.binding_driver('netdevice').migrate(None)
+    assert called == ['announce', 'migrate']

@@ -9,6 +9,7 @@ import socket
 import tempfile
 
 import pytest
+from values import kubelet_conf
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.allocations.podresources import PodResources
@@ -40,13 +41,13 @@ def test_a_pod_is_known_by_namespace_and_name(world, kubelet, get):
     kubelet.plug(PHYSNET23, pcis)
     for namespace in ('other', 'default'):
         kubelet.allocate(namespace, 'pod1', namespace, {PHYSNET23: 1})
-    client = PodResources(kubelet.root)
+    client = PodResources(kubelet_conf(kubelet.root))
     theirs, ours = (
-        client.devices(model.Pod(namespace, 'pod1', ''))
+        client.list_devices(model.Pod(namespace, 'pod1', ''))
         for namespace in ('other', 'default')
     )
     assert theirs != ours
-    node = world.start(allocations=client.devices)
+    node = world.start(allocations=client.list_devices)
     (attached,) = node.attach(world.sandbox(1), [world.vif('net1', 1)])
     assert [attached.location.pci_slot] == [device.pci for device in ours]
 

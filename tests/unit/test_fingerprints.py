@@ -17,14 +17,15 @@ from pathlib import Path
 import pytest
 from values import VIF
 
-from kuryr_sriov import codec, model
+from kuryr_sriov import codec, model, plugins
+from kuryr_sriov.allocations.base import Allocations
 from kuryr_sriov.binding.base import BindingDriver, Host, Links, Pci
 from kuryr_sriov.clients.kubernetes.objects import Kubernetes
 from kuryr_sriov.clients.kubernetes.session import KubernetesSession
 from kuryr_sriov.drivers import local
 from kuryr_sriov.drivers.base import PodSubnetsDriver, PodVIFDriver
 from kuryr_sriov.drivers.local import database
-from kuryr_sriov.handlers.hooks import NodeStep
+from kuryr_sriov.handlers.hooks import AttachmentHook
 from kuryr_sriov.host import ledger, ledger_file
 from kuryr_sriov.npwg import requests, status
 
@@ -42,7 +43,8 @@ Others read this, by a specification or an old release. Add keys; do not
 rename or remove any, nor change what one means."""
 CONTRACTS = """
 Vendors' drivers call and implement these. See kuryr_sriov.plugins: a new
-method has a body, and raises CONTRACT; what breaks drivers raises OLDEST."""
+method has a body, and raises the newest version; what breaks drivers raises
+the oldest, too."""
 
 POD = model.Pod('default', 'nginx', 'uid-1', 'node1')
 ATTACHMENT = model.Attachment(
@@ -116,7 +118,10 @@ def fields(cls):
 
 def methods(cls):
     """A line for each method and attribute that others use."""
-    yield f'{cls.__name__} {getattr(cls, "contract", "")}'.rstrip()
+    path = f'{cls.__module__}:{cls.__qualname__}'
+    kinds = (kind for kind in plugins.KINDS if kind.contract == path)
+    versions = [f' {kind.oldest} to {kind.newest}' for kind in kinds]
+    yield ''.join([cls.__name__, *versions])
     abstract = getattr(cls, '__abstractmethods__', ())
     for name, thing in vars(cls).items():
         ours = getattr(thing, '__module__', cls.__module__) == cls.__module__
@@ -209,7 +214,7 @@ def test_network_status_and_device_info():
 
 def test_contracts():
     drivers = BindingDriver, PodSubnetsDriver, PodVIFDriver
-    contracts = *drivers, NodeStep, Host, Pci, Links
+    contracts = *drivers, Allocations, AttachmentHook, Host, Pci, Links
     lines = [line for cls in contracts for line in methods(cls)]
     assert '\n'.join([*lines, '']) == pinned('contracts.txt'), CONTRACTS
 

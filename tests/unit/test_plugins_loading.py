@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A driver is loaded by name, checked, and named when it is to blame."""
 
+import dataclasses
 import sys
 
 import pytest
@@ -9,7 +10,9 @@ from kuryr_sriov import plugins
 from kuryr_sriov.drivers.base import PodSubnetsDriver
 from kuryr_sriov.exceptions import PluginError
 
-GROUP = 'kuryr_sriov.subnet_drivers'
+KIND = plugins.SUBNET_DRIVERS
+EMPTY = dataclasses.replace(KIND, group='vendor.no_such_group')
+GROUP = KIND.group
 CONTRACT = 'kuryr_sriov.drivers.base.PodSubnetsDriver'
 GOOD = """
 from kuryr_sriov.drivers.base import PodSubnetsDriver
@@ -48,13 +51,13 @@ def install(tmp_path, monkeypatch):
 
 def refusal(name):
     with pytest.raises(PluginError) as caught:
-        plugins.load(GROUP, name, PodSubnetsDriver)
+        plugins.load_plugin(KIND, name)
     return caught.value
 
 
 def test_a_driver_is_loaded_by_its_name(install):
     install('good')
-    driver = plugins.load(GROUP, 'good', PodSubnetsDriver)
+    driver = plugins.load_plugin(KIND, 'good')
     assert issubclass(driver, PodSubnetsDriver)
     assert driver.__module__ == 'vendor_good'
 
@@ -62,30 +65,30 @@ def test_a_driver_is_loaded_by_its_name(install):
 def test_names_are_listed_without_importing_anything(install):
     install('good')
     install('broken', 'raise RuntimeError')
-    assert plugins.names(GROUP) >= {'good', 'broken'}
-    assert plugins.installed()[GROUP] == plugins.names(GROUP)
-    assert plugins.names('vendor.no_such_group') == frozenset()
+    assert plugins.list_names(KIND) >= {'good', 'broken'}
+    assert plugins.list_installed()[GROUP] == plugins.list_names(KIND)
+    assert plugins.list_names(EMPTY) == frozenset()
     assert not {'vendor_good', 'vendor_broken'} & set(sys.modules)
 
 
 def test_loading_one_driver_imports_no_other(install):
     install('good')
     install('broken', 'raise RuntimeError')
-    plugins.load(GROUP, 'good', PodSubnetsDriver)
+    plugins.load_plugin(KIND, 'good')
     assert 'vendor_broken' not in sys.modules
 
 
 def test_a_distribution_installed_later_is_found(install):
     install('one')
-    plugins.load(GROUP, 'one', PodSubnetsDriver)
+    plugins.load_plugin(KIND, 'one')
     install('two')
-    assert plugins.load(GROUP, 'two', PodSubnetsDriver)
+    assert plugins.load_plugin(KIND, 'two')
 
 
 def test_a_missing_name_lists_what_is_installed(install):
     install('good')
     message = str(refusal('nonexistent'))
-    installed = ', '.join(sorted(plugins.names(GROUP)))
+    installed = ', '.join(sorted(plugins.list_names(KIND)))
     assert 'good' in installed
     assert message == (
         f"there is no driver 'nonexistent' in {GROUP}; installed: "
@@ -96,7 +99,7 @@ def test_a_missing_name_lists_what_is_installed(install):
 
 def test_an_empty_group_says_so():
     with pytest.raises(PluginError, match='installed: nothing'):
-        plugins.load('vendor.no_such_group', 'x', PodSubnetsDriver)
+        plugins.load_plugin(EMPTY, 'x')
 
 
 def label(name, distribution=None):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Node step ``crane_ports``: tells the NIC's daemon whose VF is whose."""
+"""The hook ``crane_ports``: tells the NIC's daemon whose VF is whose."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from oslo_config import cfg
 
 from acme_crane import GROUP
 from kuryr_sriov import Attachment, PermanentError
-from kuryr_sriov.handlers.hooks import NodeStep
+from kuryr_sriov.handlers.hooks import AttachmentHook
 
 
-class PortFiles(NodeStep):
+class PortFiles(AttachmentHook):
     """One file for each VF in use, with its port and its pod."""
 
     contract = 1

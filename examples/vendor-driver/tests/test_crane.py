@@ -10,7 +10,7 @@ from acme_crane.subnets import ListedSubnetsDriver
 
 from kuryr_sriov import InvalidAnnotation, PermanentError, ProviderRefused
 from kuryr_sriov.testing.contracts import (
-    NodeStepContract,
+    AttachmentHookContract,
     PodSubnetsDriverContract,
     SimulatedBindingContract,
 )
@@ -67,11 +67,11 @@ class TestListed(PodSubnetsDriverContract):
         }
 
 
-class TestPortFiles(NodeStepContract):
-    step_class = PortFiles
+class TestPortFiles(AttachmentHookContract):
+    hook_class = PortFiles
 
     @pytest.fixture
-    def step_conf(self, tmp_path):
+    def hook_conf(self, tmp_path):
         return types.SimpleNamespace(port_dir=str(tmp_path / 'ports'))
 
     @pytest.fixture
@@ -86,6 +86,6 @@ class TestPortFiles(NodeStepContract):
     ):
         (tmp_path / 'ports').touch()
         conf = types.SimpleNamespace(port_dir=str(tmp_path / 'ports'))
-        step = PortFiles('crane_ports', host, conf)
+        hook = PortFiles('crane_ports', host, conf)
         with pytest.raises(PermanentError, match=r'see \[acme\] port_dir'):
-            step.run(connected)
+            hook.run(connected)

@@ -39,9 +39,9 @@ def check_kubelet(subject: Subject) -> Iterator[Result]:
         else:
             yield ok(f'answers; resources offered: {len(offers)}')
         return
-    file = checkpoint.Checkpoint(sriov.kubelet_root_dir)
+    file = checkpoint.Checkpoint(sriov)
     try:
-        file.devices(NOBODY)
+        file.list_devices(NOBODY)
     except exceptions.KubeletUnavailable as error:
         yield warning(
             str(error),
@@ -84,12 +84,9 @@ def _offers(subject: Subject) -> Offers | None:
     """None where the kubelet answers, but knows no such question."""
     with arguments.extra('node'):
         from kuryr_sriov.allocations import podresources
-    sriov = subject.conf.sriov
-    client = podresources.PodResources(
-        sriov.kubelet_root_dir, sriov.kubelet_timeout
-    )
+    client = podresources.PodResources(subject.conf.sriov)
     try:
-        return client.allocatable()
+        return client.list_allocatable()
     except exceptions.KubeletUnavailable as error:
         if error.__cause__:
             raise

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kuryr_sriov import exceptions, plugins
-from kuryr_sriov.binding.base import BindingDriver
 from kuryr_sriov.cmd.check.findings import (
     Result,
     Subject,
@@ -19,8 +18,8 @@ from kuryr_sriov.cmd.check.findings import (
     warning,
 )
 from kuryr_sriov.config import loading, misspellings, options
-from kuryr_sriov.drivers.base import PodSubnetsDriver, PodVIFDriver
-from kuryr_sriov.handlers.hooks import NodeStep
+
+_CONTROLLERS = plugins.SUBNET_DRIVERS, plugins.VIF_DRIVERS
 
 
 def check_files(subject: Subject) -> Iterator[Result]:
@@ -43,7 +42,7 @@ def check_options(subject: Subject) -> Iterator[Result]:
     ):
         yield warning(sentence)
     try:
-        loading.validate_config(subject.conf, plugins.installed())
+        loading.validate_config(subject.conf, plugins.list_installed())
     except exceptions.ConfigurationError as error:
         yield from map(failed, error.problems)
         return
@@ -52,31 +51,24 @@ def check_options(subject: Subject) -> Iterator[Result]:
 
 def check_drivers(subject: Subject) -> Iterator[Result]:
     """Each configured driver loads, and so do the options it brings."""
-    sriov = subject.conf.sriov
-    bindings = sorted(set(sriov.resource_driver_mappings.values()))
-    for group, contract, names in (
-        (plugins.BINDING_DRIVERS, BindingDriver, bindings),
-        (plugins.SUBNET_DRIVERS, PodSubnetsDriver, [sriov.subnet_driver]),
-        (plugins.VIF_DRIVERS, PodVIFDriver, [sriov.vif_driver]),
-        (plugins.NODE_STEPS, NodeStep, sriov.node_steps),
-    ):
-        for name in names:
+    for kind in plugins.KINDS:
+        for name in sorted(kind.chosen_by(subject.conf.sriov[kind.option])):
             try:
-                driver = plugins.load(group, name, contract)
+                driver = plugins.load_plugin(kind, name)
                 loading.read_section(subject.conf, driver)
             except exceptions.PluginError as error:
-                yield _broken(group, name, error)
+                yield _broken(kind, name, error)
             except exceptions.ConfigurationError as error:
                 yield from map(failed, error.problems)
             else:
-                yield ok(f'{_kind(group)} {name}')
+                yield ok(f'{_describe(kind)} {name}')
 
 
 def check_provider(subject: Subject) -> Iterator[Result]:
     """The VIF driver has what it needs of its provider."""
     name = subject.conf.sriov.vif_driver
     try:
-        driver = plugins.load(plugins.VIF_DRIVERS, name, PodVIFDriver)
+        driver = plugins.load_plugin(plugins.VIF_DRIVERS, name)
         problems = driver.preflight(loading.read_section(subject.conf, driver))
     except exceptions.PluginError:
         yield skipped(f'vif driver {name} does not load here')
@@ -119,19 +111,21 @@ def _names_of(listed: Iterable[Any]) -> frozenset[str]:
     )
 
 
-def _kind(group: str) -> str:
-    return group.rpartition('.')[2].replace('_', ' ').removesuffix('s')
+def _describe(kind: plugins.Kind) -> str:
+    return kind.group.rpartition('.')[2].replace('_', ' ').removesuffix('s')
 
 
-def _broken(group: str, name: str, error: exceptions.PluginError) -> Result:
-    """A node needs binding drivers only; the others are a controller's."""
+def _broken(
+    kind: plugins.Kind, name: str, error: exceptions.PluginError
+) -> Result:
+    """A node can do without the drivers of a controller."""
     cause = error.__cause__
     missing = isinstance(cause, ModuleNotFoundError)
-    if group == plugins.BINDING_DRIVERS or not missing:
+    if kind not in _CONTROLLERS or not missing:
         return failed(str(error))
     return warning(
-        f'{_kind(group)} {name} does not load here: {cause}. A node does not '
-        'need it.',
+        f'{_describe(kind)} {name} does not load here: {cause}. A node does '
+        'not need it.',
         'Where the controller runs:',
         "pip install 'kuryr-sriov[controller]'",
     )

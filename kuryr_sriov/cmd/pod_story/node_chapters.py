@@ -119,7 +119,7 @@ class NodeSide:
             )
 
     def _driver(self, name: str) -> BindingDriver:
-        plugin = plugins.load(plugins.BINDING_DRIVERS, name, BindingDriver)
+        plugin = plugins.load_plugin(plugins.BINDING_DRIVERS, name)
         section = loading.read_section(self._conf, plugin)
         driver: BindingDriver = plugin(name, self._host, section)
         return driver

@@ -10,27 +10,34 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kuryr_sriov.testing.contracts.allocations_contract import (
+        AllocationsContract,
+    )
     from kuryr_sriov.testing.contracts.binding_contract import (
         BindingDriverContract,
         SimulatedBindingContract,
     )
-    from kuryr_sriov.testing.contracts.hook_contract import NodeStepContract
+    from kuryr_sriov.testing.contracts.hook_contract import (
+        AttachmentHookContract,
+    )
     from kuryr_sriov.testing.contracts.subnets_contract import (
         PodSubnetsDriverContract,
     )
     from kuryr_sriov.testing.contracts.vif_contract import PodVIFDriverContract
 
 __all__ = [
+    'AllocationsContract',
+    'AttachmentHookContract',
     'BindingDriverContract',
-    'NodeStepContract',
     'PodSubnetsDriverContract',
     'PodVIFDriverContract',
     'SimulatedBindingContract',
 ]
 
 _HOMES = {
+    'AllocationsContract': 'allocations_contract',
     'BindingDriverContract': 'binding_contract',
-    'NodeStepContract': 'hook_contract',
+    'AttachmentHookContract': 'hook_contract',
     'PodSubnetsDriverContract': 'subnets_contract',
     'PodVIFDriverContract': 'vif_contract',
     'SimulatedBindingContract': 'binding_contract',

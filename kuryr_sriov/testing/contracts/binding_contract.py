@@ -38,8 +38,8 @@ class BindingDriverContract(NodeFixtures):
 
     def test_the_library_would_load_it(self) -> None:
         """Else the first who sees the refusal is an operator."""
-        broken = plugins.broken(
-            self.driver_class, base.BindingDriver, plugins.BINDING_DRIVERS
+        broken = plugins.find_breach(
+            self.driver_class, plugins.BINDING_DRIVERS
         )
         assert not broken, f'{self.driver_class.__qualname__} {broken}'
 

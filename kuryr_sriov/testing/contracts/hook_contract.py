@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract suite of node steps.
+"""The contract suite of attachment hooks.
 
-Subclass ``NodeStepContract`` in a pytest module, say what the step changes,
-and pytest runs the suite on a simulated node::
+Subclass ``AttachmentHookContract`` in a pytest module, say what the hook
+changes, and pytest runs the suite on a simulated node::
 
-    class TestMyStep(NodeStepContract):
-        step_class = MyStep
+    class TestMyHook(AttachmentHookContract):
+        hook_class = MyHook
 
         @pytest.fixture
         def seen(self, tmp_path):
             return lambda: sorted(os.listdir(tmp_path))
 
-A step that changes nothing, and only refuses, has nothing to prove here.
+A hook that changes nothing, and only refuses, has nothing to prove here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import pytest
 from kuryr_sriov import model, plugins
 from kuryr_sriov.binding import base
 from kuryr_sriov.binding.netdevice import NetdeviceDriver
-from kuryr_sriov.handlers.hooks import NodeStep
+from kuryr_sriov.handlers.hooks import AttachmentHook
 from kuryr_sriov.testing.fixtures.interruption import InterruptedHost, Killed
 from kuryr_sriov.testing.fixtures.node_fixtures import SimulatedNodeFixtures
 from kuryr_sriov.testing.simulation.simulated_node import SimulatedNode
@@ -33,31 +33,31 @@ from kuryr_sriov.testing.simulation.simulated_node import SimulatedNode
 Seen = Callable[[], object]
 
 
-class NodeStepContract(SimulatedNodeFixtures):
-    """What every node step has to do, and why.
+class AttachmentHookContract(SimulatedNodeFixtures):
+    """What every attachment hook has to do, and why.
 
-    :cvar step_class: the class under test.
-    :cvar step_name: entry-point name that it is chosen by.
+    :cvar hook_class: the class under test.
+    :cvar hook_name: entry-point name that it is chosen by.
     """
 
     driver_class = NetdeviceDriver
-    step_class: ClassVar[type[NodeStep]]
-    step_name: ClassVar[str] = 'step'
+    hook_class: ClassVar[type[AttachmentHook]]
+    hook_name: ClassVar[str] = 'hook'
 
     @pytest.fixture
     def seen(self) -> Seen:
-        """All that the step changes, in a form to be compared."""
+        """All that the hook changes, in a form to be compared."""
         raise NotImplementedError('override the fixture seen')
 
     @pytest.fixture
-    def step_conf(self, conf: Any) -> Any:
-        """The step's section of kuryr.conf."""
+    def hook_conf(self, conf: Any) -> Any:
+        """The hook's section of kuryr.conf."""
         return conf
 
     @pytest.fixture
-    def step(self, host: base.Host, step_conf: Any) -> NodeStep:
-        """The step under test."""
-        return self.make_step(host, step_conf)
+    def hook(self, host: base.Host, hook_conf: Any) -> AttachmentHook:
+        """The hook under test."""
+        return self.make_hook(host, hook_conf)
 
     @pytest.fixture
     def connected(
@@ -67,84 +67,84 @@ class NodeStepContract(SimulatedNodeFixtures):
         driver.connect(attachment)
         return attachment
 
-    def make_step(self, host: Any, step_conf: Any) -> NodeStep:
-        """The step, as one more process of this node has it."""
-        return self.step_class(self.step_name, host, step_conf)
+    def make_hook(self, host: Any, hook_conf: Any) -> AttachmentHook:
+        """The hook, as one more process of this node has it."""
+        return self.hook_class(self.hook_name, host, hook_conf)
 
     def test_the_library_would_load_it(self) -> None:
         """Else the first who sees the refusal is an operator."""
-        broken = plugins.broken(self.step_class, NodeStep, plugins.NODE_STEPS)
-        assert not broken, f'{self.step_class.__qualname__} {broken}'
+        broken = plugins.find_breach(self.hook_class, plugins.ATTACHMENT_HOOKS)
+        assert not broken, f'{self.hook_class.__qualname__} {broken}'
 
     def test_undo_takes_back_what_run_did(
-        self, step: NodeStep, connected: model.Attachment, seen: Seen
+        self, hook: AttachmentHook, connected: model.Attachment, seen: Seen
     ) -> None:
         """The next pod on this VF must not be taken for the last one."""
         before = seen()
-        step.run(connected)
+        hook.run(connected)
         assert seen() != before
-        step.undo(connected)
+        hook.undo(connected)
         assert seen() == before
 
     def test_undo_may_be_repeated(
-        self, step: NodeStep, connected: model.Attachment, seen: Seen
+        self, hook: AttachmentHook, connected: model.Attachment, seen: Seen
     ) -> None:
         """Runtimes repeat DEL until it succeeds, and after."""
         before = seen()
-        step.run(connected)
-        step.undo(connected)
-        step.undo(connected)
+        hook.run(connected)
+        hook.undo(connected)
+        hook.undo(connected)
         assert seen() == before
 
     def test_undo_needs_no_run(
-        self, step: NodeStep, attachment: model.Attachment, seen: Seen
+        self, hook: AttachmentHook, attachment: model.Attachment, seen: Seen
     ) -> None:
         """The crash, or an error of ``connect``, may have come before."""
         before = seen()
-        step.undo(attachment)
+        hook.undo(attachment)
         assert seen() == before
 
     def test_the_next_process_can_undo_it(
         self,
-        step: NodeStep,
+        hook: AttachmentHook,
         host: base.Host,
-        step_conf: Any,
+        hook_conf: Any,
         connected: model.Attachment,
         seen: Seen,
     ) -> None:
         """A daemon that was upgraded has forgotten all but the ledger."""
         before = seen()
-        step.run(connected)
-        self.make_step(host, step_conf).undo(connected)
+        hook.run(connected)
+        self.make_hook(host, hook_conf).undo(connected)
         assert seen() == before
 
     def test_undo_works_when_the_netns_is_gone(
         self,
-        step: NodeStep,
+        hook: AttachmentHook,
         connected: model.Attachment,
         delete_netns: Callable[[str], None],
         seen: Seen,
     ) -> None:
         """DEL comes late, or only GC does."""
         before = seen()
-        step.run(connected)
+        hook.run(connected)
         delete_netns(connected.sandbox.netns)
-        step.undo(connected)
+        hook.undo(connected)
         assert seen() == before
 
     def test_it_can_be_run_again(
-        self, step: NodeStep, connected: model.Attachment, seen: Seen
+        self, hook: AttachmentHook, connected: model.Attachment, seen: Seen
     ) -> None:
         """ADD is repeated, and so is the use of a VF."""
-        step.run(connected)
+        hook.run(connected)
         once = seen()
-        step.undo(connected)
-        step.run(connected)
+        hook.undo(connected)
+        hook.run(connected)
         assert seen() == once
 
     def test_undo_leaves_other_pods_alone(
         self,
-        step: NodeStep,
+        hook: AttachmentHook,
         node: SimulatedNode,
         driver: base.BindingDriver,
         connected: model.Attachment,
@@ -152,31 +152,31 @@ class NodeStepContract(SimulatedNodeFixtures):
     ) -> None:
         """Whoever cleans up a whole folder cuts off a neighbour."""
         other = self.another(node, driver, connected)
-        step.run(connected)
+        hook.run(connected)
         alone = seen()
-        step.run(other)
-        step.undo(other)
+        hook.run(other)
+        hook.undo(other)
         driver.disconnect(other)
         assert seen() == alone
 
     def test_a_kill_at_any_change_to_the_node_can_be_undone(
         self,
-        step: NodeStep,
+        hook: AttachmentHook,
         host: base.Host,
-        step_conf: Any,
+        hook_conf: Any,
         connected: model.Attachment,
         seen: Seen,
     ) -> None:
-        """Half a step is on nobody's record but the attachment's."""
+        """Half a hook is on nobody's record but the attachment's."""
         before, allowed, completed = seen(), 0, False
         while not completed:
             interrupted = InterruptedHost(host, allowed)
             try:
-                self.make_step(interrupted, step_conf).run(connected)
+                self.make_hook(interrupted, hook_conf).run(connected)
                 completed = True
             except Killed:
                 allowed += 1
-            step.undo(connected)
+            hook.undo(connected)
             assert seen() == before
 
     def another(

@@ -104,9 +104,7 @@ class PodSubnetsDriverContract:
 
     def test_the_library_would_load_it(self) -> None:
         """Else the first who sees the refusal is an operator."""
-        broken = plugins.broken(
-            self.driver_class, base.PodSubnetsDriver, plugins.SUBNET_DRIVERS
-        )
+        broken = plugins.find_breach(self.driver_class, plugins.SUBNET_DRIVERS)
         assert not broken, f'{self.driver_class.__qualname__} {broken}'
 
     def test_each_request_leads_to_its_subnets(

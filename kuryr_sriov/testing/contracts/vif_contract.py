@@ -43,9 +43,7 @@ class PodVIFDriverContract(Requesting):
 
     def test_the_library_would_load_it(self) -> None:
         """Else the first who sees the refusal is an operator."""
-        broken = plugins.broken(
-            self.driver_class, base.PodVIFDriver, plugins.VIF_DRIVERS
-        )
+        broken = plugins.find_breach(self.driver_class, plugins.VIF_DRIVERS)
         assert not broken, f'{self.driver_class.__qualname__} {broken}'
 
     # On a VF.

@@ -5,6 +5,7 @@ import json
 import os
 
 import pytest
+from values import kubelet_conf
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.allocations.checkpoint import Checkpoint
@@ -16,7 +17,7 @@ POD = model.Pod('default', 'web', 'uid-1')
 @pytest.fixture
 def checkpoint(tmp_path):
     os.mkdir(tmp_path / 'device-plugins')
-    return Checkpoint(tmp_path)
+    return Checkpoint(kubelet_conf(tmp_path))
 
 
 def entry(uid, ids, resource=NET22, container='main'):
@@ -46,7 +47,7 @@ def write(checkpoint, entries):
 )
 def test_each_device_once_and_in_order(checkpoint, ids):
     write(checkpoint, [entry('uid-1', ids)])
-    assert checkpoint.devices(POD) == (
+    assert checkpoint.list_devices(POD) == (
         model.Device(NET22, '0000:02:10.0'),
         model.Device(NET22, '0000:02:10.2'),
     )
@@ -62,7 +63,7 @@ def test_all_containers_and_resources_of_one_pod(checkpoint):
             entry('uid-1', {'0': ['0000:02:10.0']}),
         ],
     )
-    assert checkpoint.devices(POD) == (
+    assert checkpoint.list_devices(POD) == (
         model.Device(NET22, '0000:02:10.0'),
         model.Device(NET22, '0000:02:10.4'),
         model.Device('nvidia.com/gpu', 'GPU-1'),
@@ -74,7 +75,7 @@ def test_all_containers_and_resources_of_one_pod(checkpoint):
 )
 def test_a_pod_without_devices(checkpoint, entries):
     write(checkpoint, entries)
-    assert checkpoint.devices(POD) == ()
+    assert checkpoint.list_devices(POD) == ()
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_a_file_that_is_no_checkpoint(checkpoint, content):
         match=r'kubelet_internal_checkpoint is no checkpoint .* '
         'enable_pod_resource_service = True',
     ):
-        checkpoint.devices(POD)
+        checkpoint.list_devices(POD)
 
 
 def test_no_file(tmp_path):
@@ -108,4 +109,23 @@ def test_no_file(tmp_path):
         exceptions.KubeletUnavailable,
         match=r'Cannot read .*: No such file .* kubelet_root_dir must be',
     ):
-        Checkpoint(tmp_path).devices(POD)
+        Checkpoint(kubelet_conf(tmp_path)).list_devices(POD)
+
+
+def test_what_only_an_init_container_had_is_left_out(checkpoint):
+    """It has ended, and the kubelet may give the device to another pod."""
+    pod = model.Pod('default', 'web', 'uid-1', containers=('main', 'sidecar'))
+    write(
+        checkpoint,
+        [
+            entry('uid-1', {'0': ['0000:02:10.0']}, container='init'),
+            entry('uid-1', {'0': ['0000:02:10.2']}, container='init'),
+            entry('uid-1', {'0': ['0000:02:10.2']}, container='main'),
+            entry('uid-1', {'0': ['0000:02:10.4']}, container='sidecar'),
+        ],
+    )
+    assert checkpoint.list_devices(pod) == (
+        model.Device(NET22, '0000:02:10.2'),
+        model.Device(NET22, '0000:02:10.4'),
+    )
+    assert len(checkpoint.list_devices(POD)) == 3

@@ -5,6 +5,7 @@ import itertools
 import tempfile
 
 import pytest
+from values import kubelet_conf
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.allocations import podresources
@@ -32,7 +33,7 @@ def kubelet():
 
 @pytest.fixture
 def client(kubelet):
-    return podresources.PodResources(kubelet.root)
+    return podresources.PodResources(kubelet_conf(kubelet.root))
 
 
 def configure(kubelet, options):
@@ -46,10 +47,10 @@ def configure(kubelet, options):
 def test_asks_the_best_way_and_remembers_it(kubelet, client, options, calls):
     configure(kubelet, options)
     devices = kubelet.allocate('default', 'web', 'uid-1', {NET22: 2})
-    assert client.devices(POD) == devices
+    assert client.list_devices(POD) == devices
     assert kubelet.calls == calls
     kubelet.calls.clear()
-    assert client.devices(POD) == devices
+    assert client.list_devices(POD) == devices
     assert kubelet.calls == calls[-1:]
 
 
@@ -61,12 +62,12 @@ def test_asks_afresh_after_the_kubelet_was_replaced(
 ):
     kubelet.allocate('default', 'web', 'uid-1', {NET22: 1})
     configure(kubelet, VERSIONS[before][0])
-    client.devices(POD)
+    client.list_devices(POD)
     kubelet.stop()
     configure(kubelet, {'v1': True, 'get': 'yes'} | VERSIONS[after][0])
     kubelet.calls.clear()
     kubelet.start()
-    client.devices(POD)
+    client.list_devices(POD)
     assert kubelet.calls == VERSIONS[after][1]
 
 
@@ -77,7 +78,7 @@ def test_a_pod_of_that_name_in_another_namespace_is_another_pod(
     configure(kubelet, VERSIONS[version][0])
     kubelet.allocate('other', 'web', 'uid-2', {NET22: 1})
     (device,) = kubelet.allocate('default', 'web', 'uid-1', {NET22: 1})
-    assert client.devices(POD) == (device,)
+    assert client.list_devices(POD) == (device,)
 
 
 @pytest.mark.parametrize('version', VERSIONS)
@@ -87,16 +88,16 @@ def test_an_unknown_pod_is_no_pod_without_devices(kubelet, client, version):
         exceptions.KubeletUnavailable,
         match=r'kubelet\.sock does not know pod default/web: .* another node',
     ):
-        client.devices(POD)
+        client.list_devices(POD)
     kubelet.allocate('default', 'web', 'uid-1', {})
-    assert client.devices(POD) == ()
+    assert client.list_devices(POD) == ()
 
 
 def test_an_absent_pod_does_not_mean_that_get_is_off(kubelet, client):
     with pytest.raises(exceptions.KubeletUnavailable):
-        client.devices(POD)
+        client.list_devices(POD)
     kubelet.allocate('default', 'web', 'uid-1', {})
-    client.devices(POD)
+    client.list_devices(POD)
     assert kubelet.calls == [GET, LIST, GET]
 
 
@@ -107,7 +108,7 @@ def test_each_device_once_and_in_order(kubelet, client, version):
     kubelet.allocate('default', 'web', 'uid-1', {NET23: 2, NET22: 1}, 'b')
     kubelet.allocate('default', 'web', 'uid-1', {NET22: 1}, 'a')
     for _ in range(5):
-        assert client.devices(POD) == (
+        assert client.list_devices(POD) == (
             model.Device(NET22, '0000:02:10.0'),
             model.Device(NET22, '0000:02:10.2'),
             model.Device(NET23, '0000:02:10.1'),
@@ -118,7 +119,7 @@ def test_each_device_once_and_in_order(kubelet, client, version):
 def test_devices_that_are_not_on_pci_are_told_too(kubelet, client):
     kubelet.plug('nvidia.com/gpu', ['GPU-1'])
     devices = kubelet.allocate('default', 'web', 'u', {'nvidia.com/gpu': 1})
-    assert client.devices(POD) == devices
+    assert client.list_devices(POD) == devices
 
 
 def test_claims_and_whatever_else_is_listed_are_skipped():
@@ -137,7 +138,7 @@ def test_an_ended_pod_of_that_name_that_kept_nothing(kubelet, client):
     kubelet.allocate('default', 'web', 'uid-0', {})
     kubelet.end('uid-0')
     devices = kubelet.allocate('default', 'web', 'uid-1', {NET22: 1})
-    assert client.devices(POD) == devices
+    assert client.list_devices(POD) == devices
 
 
 def test_an_ended_pod_of_that_name_with_other_devices(kubelet, client):
@@ -149,15 +150,15 @@ def test_an_ended_pod_of_that_name_with_other_devices(kubelet, client):
         exceptions.KubeletUnavailable,
         match=r'lists 2 pods default/web .* delete those that have ended',
     ):
-        client.devices(POD)
+        client.list_devices(POD)
     kubelet.list_ended = False
-    assert client.devices(POD) == devices
+    assert client.list_devices(POD) == devices
 
 
 def test_what_is_allocatable(kubelet, client):
     kubelet.plug(NET22, ['0000:02:10.2', '0000:02:10.0'], numa_nodes=[0, 1])
     kubelet.allocate('default', 'web', 'uid-1', {NET22: 1})
-    assert client.allocatable() == {
+    assert client.list_allocatable() == {
         NET22: ('0000:02:10.0', '0000:02:10.2'),
         NET23: tuple(f'0000:02:10.{n}' for n in (1, 3, 5, 7)),
     }
@@ -173,7 +174,7 @@ def test_an_older_kubelet_does_not_say_what_is_allocatable(
     with pytest.raises(
         exceptions.KubeletUnavailable, match=r'1\.23.*status\.allocatable'
     ):
-        client.allocatable()
+        client.list_allocatable()
 
 
 def test_neither_version_is_served(kubelet, client):
@@ -181,4 +182,4 @@ def test_neither_version_is_served(kubelet, client):
     with pytest.raises(
         exceptions.KubeletUnavailable, match='neither v1 nor v1alpha1'
     ):
-        client.devices(POD)
+        client.list_devices(POD)

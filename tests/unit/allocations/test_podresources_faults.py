@@ -12,6 +12,7 @@ import threading
 import time
 
 import pytest
+from values import kubelet_conf
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.allocations.podresources import LIST, PodResources
@@ -39,15 +40,17 @@ def kubelet(root):
 
 def test_a_rate_limit_is_waited_for(kubelet):
     kubelet.reject = 3
-    assert PodResources(kubelet.root).devices(POD) == DEVICES
+    assert (
+        PodResources(kubelet_conf(kubelet.root)).list_devices(POD) == DEVICES
+    )
     assert len(kubelet.calls) == 4
 
 
 def test_many_threads_share_the_rate_limit(kubelet):
     kubelet.reject = 30
-    client = PodResources(kubelet.root)
+    client = PodResources(kubelet_conf(kubelet.root))
     with concurrent.futures.ThreadPoolExecutor(16) as threads:
-        answers = list(threads.map(client.devices, [POD] * 48))
+        answers = list(threads.map(client.list_devices, [POD] * 48))
     assert answers == [DEVICES] * 48
 
 
@@ -57,7 +60,7 @@ def test_a_rate_limit_is_not_waited_for_forever(kubelet):
         exceptions.KubeletUnavailable,
         match=r'in 0\.2 s, .* rate limit; find the client',
     ):
-        PodResources(kubelet.root, timeout=0.2).devices(POD)
+        PodResources(kubelet_conf(kubelet.root, 0.2)).list_devices(POD)
     assert len(kubelet.calls) < 20
 
 
@@ -68,14 +71,16 @@ def test_a_slow_kubelet_is_not_waited_for_forever(kubelet):
         exceptions.KubeletUnavailable,
         match=r'in 0\.2 s, .* DEADLINE_EXCEEDED, .* kubelet_timeout',
     ):
-        PodResources(kubelet.root, timeout=0.2).devices(POD)
+        PodResources(kubelet_conf(kubelet.root, 0.2)).list_devices(POD)
     assert time.monotonic() - start < 10
 
 
 def test_a_reply_larger_than_grpc_allows_by_itself(kubelet):
     kubelet.get = 'no'
     kubelet.padding = 5 * 2**20
-    assert PodResources(kubelet.root).devices(POD) == DEVICES
+    assert (
+        PodResources(kubelet_conf(kubelet.root)).list_devices(POD) == DEVICES
+    )
 
 
 def test_a_reply_that_is_too_large_is_not_asked_for_again(kubelet):
@@ -84,7 +89,7 @@ def test_a_reply_that_is_too_large_is_not_asked_for_again(kubelet):
     with pytest.raises(
         exceptions.KubeletUnavailable, match='gate KubeletPodResourcesGet'
     ):
-        PodResources(kubelet.root).devices(POD)
+        PodResources(kubelet_conf(kubelet.root)).list_devices(POD)
     assert kubelet.calls.count(LIST) == 1
 
 
@@ -92,7 +97,7 @@ def test_an_error_of_the_kubelet_itself(kubelet):
     kubelet.get = 'no'
     kubelet.padding = None
     with pytest.raises(exceptions.KubeletUnavailable, match='see its log'):
-        PodResources(kubelet.root).devices(POD)
+        PodResources(kubelet_conf(kubelet.root)).list_devices(POD)
 
 
 def test_the_socket_is_missing(root):
@@ -101,11 +106,11 @@ def test_the_socket_is_missing(root):
         match=rf'{root}/pod-resources/kubelet\.sock has no socket .* No such '
         r'file.* kubelet_root_dir .* --root-dir, .*pod-resources mounted',
     ):
-        PodResources(root).devices(POD)
+        PodResources(kubelet_conf(root)).list_devices(POD)
 
 
 def test_nobody_listens_at_the_socket(root):
-    client = PodResources(root)
+    client = PodResources(kubelet_conf(root))
     os.mkdir(os.path.dirname(client.path))
     with socket.socket(socket.AF_UNIX) as left_behind:
         left_behind.bind(client.path)
@@ -113,34 +118,34 @@ def test_nobody_listens_at_the_socket(root):
             exceptions.KubeletUnavailable,
             match=r'UNAVAILABLE.*see that it runs',
         ):
-            client.devices(POD)
+            client.list_devices(POD)
 
 
 def test_the_kubelet_comes_back(kubelet):
-    client = PodResources(kubelet.root)
+    client = PodResources(kubelet_conf(kubelet.root))
     kubelet.stop()
     with pytest.raises(exceptions.KubeletUnavailable):
-        client.devices(POD)
+        client.list_devices(POD)
     kubelet.start()
-    assert client.devices(POD) == DEVICES
+    assert client.list_devices(POD) == DEVICES
 
 
 def test_a_call_to_the_old_kubelet_does_not_keep_others_there(root):
-    client = PodResources(root)
+    client = PodResources(kubelet_conf(root))
     new = Kubelet(root)
     with (
         concurrent.futures.ThreadPoolExecutor() as threads,
         Kubelet(root) as old,
     ):
         old.delay = 3600
-        waiting = threads.submit(client.devices, POD)
+        waiting = threads.submit(client.list_devices, POD)
         while not old.calls:
             assert not waiting.done()
             time.sleep(0.001)
         os.unlink(old.socket)
         new.allocate('default', 'web', 'uid-1', {})
         with new:
-            assert client.devices(POD) == ()
+            assert client.list_devices(POD) == ()
         assert len(new.calls) == len(old.calls) == 1
 
 
@@ -148,11 +153,11 @@ def test_the_path_may_hold_any_character(root):
     with Kubelet(pathlib.Path(root, 'a %20#?ö')) as kubelet:
         kubelet.allocate('default', 'web', 'uid-1', {})
         assert os.path.exists(kubelet.socket)
-        assert PodResources(kubelet.root).devices(POD) == ()
+        assert PodResources(kubelet_conf(kubelet.root)).list_devices(POD) == ()
 
 
 def test_the_authority_is_one_that_go_accepts(root):
-    client = PodResources(root, timeout=2)
+    client = PodResources(kubelet_conf(root, 2))
     os.mkdir(os.path.dirname(client.path))
     received = b''
     with socket.socket(socket.AF_UNIX) as listener:
@@ -161,7 +166,7 @@ def test_the_authority_is_one_that_go_accepts(root):
         listener.settimeout(5)
         asking = threading.Thread(
             target=pytest.raises,
-            args=(exceptions.KubeletUnavailable, client.devices, POD),
+            args=(exceptions.KubeletUnavailable, client.list_devices, POD),
         )
         asking.start()
         connection, _ = listener.accept()
@@ -176,14 +181,14 @@ def test_the_authority_is_one_that_go_accepts(root):
 
 
 def test_calls_leave_no_descriptor_and_no_thread(kubelet):
-    client = PodResources(kubelet.root)
+    client = PodResources(kubelet_conf(kubelet.root))
     absent = model.Pod('default', 'absent', 'uid-2')
     errors = []
 
     def ask():
-        client.devices(POD)
+        client.list_devices(POD)
         with pytest.raises(exceptions.KubeletUnavailable) as caught:
-            client.devices(absent)
+            client.list_devices(absent)
         # Its traceback keeps alive whatever is not closed.
         errors.append(caught.value)
 
@@ -203,10 +208,13 @@ def test_calls_leave_no_descriptor_and_no_thread(kubelet):
 
 FORK = """
 import os, sys
+from types import SimpleNamespace
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.allocations.podresources import PodResources
 
-client = PodResources(sys.argv[1])
+client = PodResources(
+    SimpleNamespace(kubelet_root_dir=sys.argv[1], kubelet_timeout=5)
+)
 pod = model.Pod('default', 'web', 'uid-1')
 
 def exit_of_fork(what):
@@ -218,7 +226,7 @@ def exit_of_fork(what):
         os._exit(2 if 'fork first' in str(error) else 3)
     os._exit(0)
 
-asks = lambda: client.devices(pod)
+asks = lambda: client.list_devices(pod)
 assert exit_of_fork(asks) == 0, 'fork, then ask'
 asks()
 assert exit_of_fork(asks) == 2, 'ask, then fork, then ask'

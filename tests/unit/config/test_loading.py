@@ -125,7 +125,7 @@ def test_defaults_are_those_of_kuryr_kubernetes_and_valid():
         'vif_driver': 'neutron',
         'node_name': '',
         'node_is_guest': False,
-        'node_steps': [],
+        'attachment_hooks': [],
         'state_dir': '/var/lib/kuryr-sriov',
         'device_timeout': 10.0,
         'pf_lock_timeout': 60.0,

@@ -10,7 +10,7 @@ PLUGINS = {
     'kuryr_sriov.subnet_drivers': ['nad'],
     'kuryr_sriov.vif_drivers': ['local', 'neutron'],
     'kuryr_sriov.binding_drivers': ['vfio-pci', 'netdevice'],
-    'kuryr_sriov.node_steps': ['mark'],
+    'kuryr_sriov.attachment_hooks': ['mark'],
 }
 UUID = '4c1b7b86-9d5e-4c39-8d0e-3a6a5d0b2f22'
 
@@ -64,13 +64,13 @@ MISTAKES = [
         'the value.',
     ),
     (
-        {'node_steps': 'marc'},
-        "[sriov] node_steps: there is no step 'marc'; choose some that are "
-        'installed (mark).',
+        {'attachment_hooks': 'marc'},
+        "[sriov] attachment_hooks: there is no hook 'marc'; choose one that "
+        'is installed (mark).',
     ),
     (
-        {'node_steps': 'mark,mark'},
-        "[sriov] node_steps: step 'mark' is there twice; remove one.",
+        {'attachment_hooks': 'mark,mark'},
+        "[sriov] attachment_hooks: hook 'mark' is there twice; remove one.",
     ),
     # a PCI address cannot be a key
     (
@@ -202,11 +202,11 @@ def test_all_mistakes_are_reported_together(problems):
     )
     assert [line.split(':')[0].split()[1] for line in found] == [
         'default_physnet_subnets',
+        'resource_driver_mappings',
         'vif_driver',
         'kubelet_timeout',
         'device_plugin_resource_prefix',
         'physnet_resource_mappings',
-        'resource_driver_mappings',
     ]
 
 

@@ -9,6 +9,7 @@ import threading
 
 import grpc
 import pytest
+from values import kubelet_conf
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.allocations.checkpoint import Checkpoint
@@ -30,6 +31,14 @@ def kubelet():
         yield kubelet
 
 
+def ask_service(kubelet):
+    return PodResources(kubelet_conf(kubelet.root)).list_devices(POD)
+
+
+def read_file(kubelet):
+    return Checkpoint(kubelet_conf(kubelet.root)).list_devices(POD)
+
+
 def test_devices_are_exclusive_until_they_are_freed(kubelet):
     assert kubelet.allocate('default', 'a', 'a', {NET22: 2}) == (FIRST, SECOND)
     assert kubelet.allocate('default', 'b', 'b', {NET22: 1}) == (THIRD,)
@@ -47,7 +56,7 @@ def test_a_refused_pod_gets_nothing_and_is_not_listed(kubelet):
     with pytest.raises(exceptions.NotAllocated, match='unknown'):
         kubelet.allocate('default', 'web', 'a', {NET22: 1, 'unknown': 1})
     with pytest.raises(exceptions.KubeletUnavailable):
-        PodResources(kubelet.root).devices(POD)
+        PodResources(kubelet_conf(kubelet.root)).list_devices(POD)
     kubelet.allocate('default', 'b', 'b', {NET22: 3})
 
 
@@ -55,13 +64,21 @@ def test_an_ended_pod_gives_its_devices_back(kubelet):
     kubelet.allocate('default', 'a', 'a', {NET22: 3})
     kubelet.end('a')
     kubelet.allocate('default', 'web', 'uid-1', {NET22: 3})
-    assert Checkpoint(kubelet.root).devices(model.Pod('', '', 'a')) == ()
+    assert (
+        Checkpoint(kubelet_conf(kubelet.root)).list_devices(
+            model.Pod('', '', 'a')
+        )
+        == ()
+    )
 
 
 def test_containers_use_again_what_init_containers_had(kubelet):
     kubelet.allocate('default', 'web', 'uid-1', {NET22: 2}, 'i', init=True)
-    assert PodResources(kubelet.root).devices(POD) == ()
-    assert Checkpoint(kubelet.root).devices(POD) == (FIRST, SECOND)
+    assert PodResources(kubelet_conf(kubelet.root)).list_devices(POD) == ()
+    assert Checkpoint(kubelet_conf(kubelet.root)).list_devices(POD) == (
+        FIRST,
+        SECOND,
+    )
     for container, device in ('a', FIRST), ('b', SECOND), ('c', THIRD):
         (given,) = kubelet.allocate(
             'default', 'web', 'uid-1', {NET22: 1}, container
@@ -75,8 +92,8 @@ def test_containers_use_again_what_init_containers_had(kubelet):
 def test_service_and_checkpoint_agree(kubelet, numa_nodes):
     kubelet.plug(NET22, [FIRST.pci, SECOND.pci], numa_nodes)
     devices = kubelet.allocate('default', 'web', 'uid-1', {NET22: 2})
-    assert PodResources(kubelet.root).devices(POD) == devices
-    assert Checkpoint(kubelet.root).devices(POD) == devices
+    assert ask_service(kubelet) == devices
+    assert read_file(kubelet) == devices
     with open(kubelet.checkpoint) as file:
         data = json.load(file)['Data']
     assert data['RegisteredDevices'] == {NET22: [FIRST.pci, SECOND.pci]}
@@ -87,8 +104,8 @@ def test_service_and_checkpoint_agree(kubelet, numa_nodes):
 def test_a_device_outlives_its_plugin(kubelet):
     devices = kubelet.allocate('default', 'web', 'uid-1', {NET22: 1})
     kubelet.plug(NET22, [])
-    assert PodResources(kubelet.root).devices(POD) == devices
-    assert Checkpoint(kubelet.root).devices(POD) == devices
+    assert ask_service(kubelet) == devices
+    assert read_file(kubelet) == devices
 
 
 def test_pods_outlive_a_restart_and_the_socket_does_not(kubelet):
@@ -100,7 +117,7 @@ def test_pods_outlive_a_restart_and_the_socket_does_not(kubelet):
     kubelet.start()
     after = os.stat(kubelet.socket)
     assert before.st_ctime_ns != after.st_ctime_ns
-    assert PodResources(kubelet.root).devices(POD) == devices
+    assert ask_service(kubelet) == devices
 
 
 def test_answers_are_in_random_order(kubelet):
@@ -115,7 +132,7 @@ def test_stopping_does_not_wait_for_slow_answers(kubelet):
     kubelet.delay = 3600
     with concurrent.futures.ThreadPoolExecutor() as threads:
         answer = threads.submit(
-            PodResources(kubelet.root, timeout=30).devices, POD
+            PodResources(kubelet_conf(kubelet.root, 30)).list_devices, POD
         )
         while not kubelet.calls:
             threading.Event().wait(0.001)
@@ -127,9 +144,9 @@ def test_stopping_does_not_wait_for_slow_answers(kubelet):
 def test_calls_are_on_record(kubelet):
     kubelet.get = 'no'
     kubelet.allocate('default', 'web', 'uid-1', {})
-    client = PodResources(kubelet.root)
-    client.devices(POD)
-    client.devices(POD)
+    client = PodResources(kubelet_conf(kubelet.root))
+    client.list_devices(POD)
+    client.list_devices(POD)
     assert kubelet.calls.count(LIST) == 2
 
 

@@ -103,12 +103,13 @@ def test_a_good_node_is_ready(machine):
     assert preflight.is_ready(findings)
     lines = list(preflight.report_lines(findings))
     assert lines[0] == f'ok      kuryr.conf  {machine.folder}/kuryr.conf'
-    assert lines[1:14] == [
+    assert lines[1:15] == [
         'ok      options     valid, and fit each other',
         'ok      drivers     binding driver netdevice',
         'ok      drivers     binding driver vfio-pci',
         'ok      drivers     subnet driver nad',
         'ok      drivers     vif driver local',
+        'ok      drivers     allocation podresources',
         'ok      provider    vif driver local finds nothing wrong',
         f'ok      VFs         PF {PF} (ens6), VFs: 2 of 2',
         f'ok      VFs         PF {OTHER_PF} (ens8), VFs: 2 of 7',
@@ -122,7 +123,7 @@ def test_a_good_node_is_ready(machine):
         'ok      ledger      attachments on record: 1',
         'ok      leftovers   none',
         '',
-        'This node is ready (ok: 17).',
+        'This node is ready (ok: 18).',
     ]
 
 
@@ -303,14 +304,16 @@ def broken(monkeypatch):
     """Makes a driver fail to load, as if for that reason."""
 
     def make(name, cause):
-        real = preflight.configuration.plugins.load
+        real = preflight.configuration.plugins.load_plugin
 
-        def load(group, wanted, contract):
+        def load(kind, wanted):
             if wanted != name:
-                return real(group, wanted, contract)
+                return real(kind, wanted)
             raise exceptions.PluginError(f'driver {name} broken') from cause
 
-        monkeypatch.setattr(preflight.configuration.plugins, 'load', load)
+        monkeypatch.setattr(
+            preflight.configuration.plugins, 'load_plugin', load
+        )
 
     return make
 

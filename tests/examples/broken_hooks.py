@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Node steps with mistakes that are easily made."""
+"""Attachment hooks with mistakes that are easily made."""
 
 import mutants
 import pytest
 from mutants import caught_by
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.handlers.hooks import NodeStep
-from kuryr_sriov.testing.contracts.hook_contract import NodeStepContract
+from kuryr_sriov.handlers.hooks import AttachmentHook
+from kuryr_sriov.testing.contracts.hook_contract import AttachmentHookContract
 
 LIMIT = 5
 
 
-class Sound(NodeStep):
+class Sound(AttachmentHook):
     """Lets a VF do more, but slowly: two changes."""
 
     contract = 1
@@ -42,8 +42,8 @@ class Sound(NodeStep):
         return self.host.pci.device(device.pf).ifindex, device.vf_index
 
 
-class Suite(NodeStepContract):
-    step_class = Sound
+class Suite(AttachmentHookContract):
+    hook_class = Sound
 
     @pytest.fixture
     def seen(self, node):
@@ -55,7 +55,7 @@ class Suite(NodeStepContract):
 
 
 @caught_by('test_the_library_would_load_it')
-class StatesNoContract(NodeStep):
+class StatesNoContract(AttachmentHook):
     run = Sound.run
     undo = Sound.undo
 
@@ -135,4 +135,4 @@ class UndoesWhatIsComplete(Sound):
             super().undo(attachment)
 
 
-globals().update(mutants.suites(globals(), Suite, attribute='step_class'))
+globals().update(mutants.suites(globals(), Suite, attribute='hook_class'))
