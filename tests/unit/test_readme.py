@@ -49,7 +49,7 @@ def test_the_lines_do_what_they_say(tmp_path, files, monkeypatch):
     conf = files.conf(tmp_path)
     simulated = SimulatedNode(tmp_path / 'node', files.pfs())
     before = simulated.state()
-    monkeypatch.setattr(host_node, 'NodeHost', lambda: simulated.host)
+    monkeypatch.setattr(host_node, 'NodeHost', lambda **_: simulated.host)
     published = {}
     pod = requests.pod_of(files.pod)
     names = {
