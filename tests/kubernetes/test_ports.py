@@ -64,19 +64,26 @@ def test_it_goes_with_its_pod(
 def test_what_kubectl_get_shows(
     controller: Kubernetes, cluster: Cluster, pod: model.Pod, vif: model.Vif
 ) -> None:
-    controller.publish(pod, [vif])
+    """All interfaces: of several values a column shows the first."""
+    other = dataclasses.replace(vif, id='other', ifname='net2')
+    controller.publish(pod, [vif, other])
+    why = Condition('False', 'NetworkMissing', 'no', '2026-01-01T00:00:00Z')
+    controller.record(pod, {'Requested': why}, {})
     table = cluster.call('GET', PORTS, Accept=TABLE)
     columns = [each['name'] for each in table['columnDefinitions']]
     assert columns == [
         *('Name', 'Pod', 'Node', 'Interfaces'),
         *('Requested', 'Attached', 'Active', 'Age'),
-        *('Addresses', 'VFs', 'Reasons', 'Messages'),
+        *('Request', 'Activation', 'Trouble'),
     ]
     cells = dict(zip(columns, table['rows'][0]['cells'], strict=True))
     assert cells['Pod'] == 'web'
     assert cells['Node'] == 'node1'
-    assert cells['Interfaces'] == 'net1'
-    assert cells['Attached'] is None
+    assert cells['Interfaces'] == 'net1,net2'
+    assert cells['Requested'] == 'False'
+    assert cells['Attached'] in (None, '')
+    assert cells['Request'] == 'NetworkMissing'
+    assert cells['Trouble'] == 'no'
 
 
 LOCATION = model.Location('node1', '0000:02:10.0', '8086:10ca', 'physnet22')
@@ -107,7 +114,6 @@ def test_the_story_of_a_port_is_in_its_columns(
     assert [cells[kind] for kind in ('Requested', 'Attached', 'Active')] == [
         'True'
     ] * 3
-    assert cells['VFs'] == '0000:02:10.0'
     cleared = node.report(pod, [], ATTACHED)
     assert cleared.attachments == ()
     assert set(cleared.conditions) == {'Requested', 'Attached', 'Active'}

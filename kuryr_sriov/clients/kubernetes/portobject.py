@@ -158,12 +158,14 @@ def promise_body(
         'uid': pod.uid,
     }
     metadata = {'ownerReferences': [owner], 'finalizers': [FINALIZER]}
+    promised = tuple(vifs)
     spec = {
         'podName': pod.name,
         'podUid': pod.uid,
         'podNodeName': pod.node,
+        'interfaces': ','.join(vif.ifname for vif in promised),
         'requestDigest': request,
-        'vifs': codec.to_builtins(tuple(vifs)),
+        'vifs': codec.to_builtins(promised),
     }
     return _body(pod, metadata) | {'spec': spec}
 
