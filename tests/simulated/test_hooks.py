@@ -3,6 +3,9 @@
 
 import contextlib
 import sys
+import threading
+import time
+from concurrent import futures
 
 import pytest
 
@@ -178,3 +181,22 @@ def test_a_drivers_own_methods_are_called_beside_hooks(world, vendor, before):
     node.announce('sandbox1-1')
     node.binding_driver('netdevice').migrate(None)
     assert called == ['announce', 'migrate']
+
+
+def test_threads_that_need_a_driver_first_share_it(world, monkeypatch):
+    node = world.start()
+    together = threading.Barrier(4)
+    made = NetdeviceDriver.__init__
+
+    def slow(driver, *arguments):
+        time.sleep(0.05)
+        made(driver, *arguments)
+
+    monkeypatch.setattr(NetdeviceDriver, '__init__', slow)
+
+    def first_use(_):
+        together.wait()
+        return node.binding_driver('netdevice')
+
+    with futures.ThreadPoolExecutor(4) as threads:
+        assert len(set(threads.map(first_use, range(4)))) == 1

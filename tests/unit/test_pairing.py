@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which VIF gets which VF."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -191,3 +193,15 @@ def test_one_call_for_each_interface_is_as_good_as_one_for_all(situation):
         for each in vifs:
             taken |= pcis(pairing.pair([each], devices, taken, busy))
         assert taken == pcis(pairs)
+
+
+def test_the_kubelets_order_does_not_matter():
+    """It is another at each answer, and a repeated ADD must not swap VFs."""
+    devices = [model.Device(NET22, f'0000:02:10.{n}') for n in range(4)]
+    vifs = [vif('net1', NET22), vif('net2', NET22)]
+    answers = {
+        pairing.pair(vifs, order) for order in itertools.permutations(devices)
+    }
+    assert len(answers) == 1
+    ((_, first), (_, second)) = answers.pop()
+    assert (first, second) == ('0000:02:10.0', '0000:02:10.1')
