@@ -13,7 +13,6 @@ from kuryr_sriov.cmd import main
 from kuryr_sriov.config import loading
 from kuryr_sriov.drivers.neutron import NeutronVIFDriver
 from kuryr_sriov.npwg import requests
-from kuryr_sriov_daemon.node import cni_request, conflist
 
 MAC = re.compile('(?:[0-9a-f]{2}:){5}[0-9a-f]{2}')
 
@@ -77,9 +76,3 @@ def test_driver_is_chosen_by_its_name(snippets):
 def test_test_of_a_daemon_passes(snippets, tmp_path):
     shown = runpy.run_path(str(snippets / 'test_daemon.py'))
     shown['test_a_pod_gets_its_vf_and_gives_it_back'](tmp_path)
-
-
-def test_a_delegate_is_a_configuration_of_the_plugin(snippets):
-    config = json.loads((snippets / 'delegate.json').read_text())
-    assert config['type'] == conflist.TYPE
-    assert config['cniVersion'] in cni_request.VERSIONS
