@@ -231,10 +231,10 @@ class NeutronClient:
                 answer = adapter.request(url, method, raise_exc=False, **more)
             if answer.status_code >= 400:
                 raise _to_refusal(answer)
-        except NeutronDenied as error:
-            if error.status == 401:
-                # clouds.yaml may have another password by now
-                self.close()
+        except NeutronDenied:
+            # the next call begins with a new token, which has the roles that
+            # were given since, and with what clouds.yaml says by then
+            self.close()
             raise
         return answer
 
