@@ -308,9 +308,6 @@ class Link:
     :param carrier: whether frames can pass (``IFF_RUNNING``).
     :param pci: PCI address of its device (``IFLA_PARENT_DEV_NAME``).
     :param altnames: alternative names.
-    :param permanent_mac: what its driver found when it was bound
-        (``IFLA_PERM_ADDRESS``): for a VF, what the PF has set. Empty where
-        the PF has set none, and the VF has made up one.
     :param traits: everything else that the kernel tells of it, but for what
         changes by itself, such as counters: to be compared, not read.
     """
@@ -324,7 +321,6 @@ class Link:
     pci: str = ''
     carrier: bool = False
     altnames: tuple[str, ...] = ()
-    permanent_mac: str = ''
     traits: tuple[str, ...] = ()
 
 

@@ -32,6 +32,12 @@ class Pci(Protocol):
         ``driver_override`` is empty afterwards, whatever happens.
         """
 
+    def has_assigned_mac(self, pci: str) -> bool:
+        """Whether its netdev has the MAC that its driver found.
+
+        Not one that somebody has set since, or that the driver made up.
+        """
+
     def reset(self, pci: str, timeout: float) -> bool:
         """Have the function start anew; False where it cannot be reset.
 

@@ -64,8 +64,8 @@ _PASSING = frozenset(
         *(42, 44, 45, 46, 49, 37),
         # MAP: addresses of ISA cards
         14,
-        # the MAC that the PF gave it last, which iavf keeps as its own until
-        # it is bound anew: too dear a way to get rid of a mere memory
+        # a memory of earlier MACs: igbvf_reset puts the one in use there,
+        # and iavf the one that its PF has set
         PERM_ADDRESS,
         # EXT_MASK and VFINFO_LIST: of a PF, what was asked for
         *(29, VFINFO_LIST),
@@ -103,7 +103,6 @@ def decode(message: bytes) -> model.Link:
         pci=_text(found.get(PARENT_DEV_NAME, b'')),
         carrier=bool(flags & IFF_RUNNING),
         altnames=_altnames(found.get(PROP_LIST, b'')),
-        permanent_mac=found.get(PERM_ADDRESS, b'').hex(':'),
         traits=(
             f'flags={flags & ~_FOLLOWING:#x}',
             *(

@@ -107,6 +107,14 @@ class Functions:
         carrier = read(netdev / 'carrier', '') if function.ifname else ''
         return carrier == '1' if carrier else None
 
+    def has_assigned_mac(self, pci: str) -> bool:
+        """Whether its netdev has the MAC that its driver found."""
+        path = self._path(pci)
+        ifname, _ = self._netdev(path)
+        # NET_ADDR_PERM; the others are random, stolen, and set by somebody
+        kind = read(path / 'net' / ifname / 'addr_assign_type', '')
+        return kind == '0'
+
     def has_driver(self, driver: str) -> bool:
         """Whether the kernel has that PCI driver, built in or loaded."""
         return (self._bus / 'drivers' / driver).is_dir()

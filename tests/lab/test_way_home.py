@@ -98,11 +98,15 @@ def test_when_the_pod_has_changed_it(pod: Pod) -> None:
 
 
 def shown(vf: VirtualFunction) -> dict[str, Any]:
-    """All that the kernel tells of its netdev, but for the index."""
+    """All that the kernel tells of its netdev, but for passing things."""
     labnode.settle()
     link = vf.link()
-    del link['ifindex']
-    return link
+    # igbvf remembers the MAC in use, or makes one up, whenever it resets.
+    return {
+        name: value
+        for name, value in link.items()
+        if name not in ('ifindex', 'permaddr')
+    }
 
 
 PROPERTY = 'ip', 'link', 'property', 'add', 'dev', 'net1', 'altname'

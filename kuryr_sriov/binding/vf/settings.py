@@ -121,19 +121,21 @@ def refused(names: Sequence[str], number: int) -> str:
     return names[0]
 
 
-def is_pinned(settings: model.VfSettings, link: model.Link | None) -> bool:
+def is_pinned(
+    settings: model.VfSettings, link: model.Link | None, assigned: bool
+) -> bool:
     """Whether the PF has set the MAC it shows; else the VF has told it.
 
     No request tells. But a VF that has another MAC has not told this one,
-    and a VF driver whose PF has set none makes one up when it is bound,
-    which leaves the netdev without a permanent address (igbvf_probe,
-    ixgbevf_sw_init, iavf_process_config: eth_hw_addr_random).
+    and one that has had this one since its driver was bound has it from the
+    PF: where the PF has set none, drivers make one up (eth_hw_addr_random in
+    igbvf_probe, ixgbevf_sw_init and iavf_process_config).
+
+    :param assigned: nobody has changed the VF's own MAC, or made it up.
     """
     if settings.mac in (None, NO_MAC):
         return False
-    if link is None or link.mac != settings.mac:
-        return True
-    return link.permanent_mac == settings.mac
+    return link is None or link.mac != settings.mac or assigned
 
 
 def unpinned(

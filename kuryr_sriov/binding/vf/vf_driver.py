@@ -40,7 +40,10 @@ class VfDriver(base.BindingDriver):
         state = model.VfState(
             driver=device.driver,
             settings=held,
-            pinned=bool(held and settings.is_pinned(held, link)),
+            pinned=held is not None
+            and settings.is_pinned(
+                held, link, self.host.pci.has_assigned_mac(pci)
+            ),
         )
         if link is None:
             return state

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from kuryr_sriov import model
 
 NO_MAC = '00:00:00:00:00:00'
+NET_ADDR_PERM, NET_ADDR_RANDOM, NET_ADDR_SET = 0, 1, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,7 @@ class Interface:
 
     :param netns: path of its network namespace; empty for the node's own.
     :param plugged: its cable, or its PF's, leads to a switch.
+    :param mac_kind: where its MAC is from (NET_ADDR_…).
     :param open_errnos: errors of its driver when it is set up next.
     :param on_close: what its driver does when it goes down.
     """
@@ -168,7 +170,7 @@ class Interface:
     alias: str = ''
     altnames: set[str] = field(default_factory=set)
     pci: str = ''
-    permanent_mac: str = ''
+    mac_kind: int = NET_ADDR_RANDOM
     traits: dict[str, str] = field(
         default_factory=lambda: {'flags': '0x1002', 'txqueuelen': '1000'}
     )
@@ -198,7 +200,6 @@ class Interface:
             pci=self.pci,
             carrier=self.carrier,
             altnames=tuple(sorted(self.altnames)),
-            permanent_mac=self.permanent_mac,
             traits=tuple(f'{k}={v}' for k, v in sorted(self.traits.items())),
         )
 

@@ -205,4 +205,4 @@ class Kernel:
         if vf.pinned and vf.nic.follows_admin_mac:
             vf.mac = mac
             if vf.interface:
-                vf.interface.mac = vf.interface.permanent_mac = mac
+                vf.interface.mac = mac

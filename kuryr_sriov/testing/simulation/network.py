@@ -75,7 +75,9 @@ class Network:
     def _taken(self, netns: str, name: str) -> bool:
         return name in self._names(netns)
 
-    def create(self, pci: str, mac: str, max_mtu: int) -> hardware.Interface:
+    def create(
+        self, pci: str, mac: str, max_mtu: int, assigned: bool
+    ) -> hardware.Interface:
         """A new interface in the node's own netns, called ethN."""
         taken = self._names('')
         names = (f'eth{number}' for number in itertools.count())
@@ -83,6 +85,8 @@ class Network:
         interface = hardware.Interface(
             self._next_index(), name, mac, max_mtu=max_mtu, pci=pci
         )
+        if assigned:
+            interface.mac_kind = hardware.NET_ADDR_PERM
         self._links('')[interface.index] = interface
         self._files.show(interface)
         return interface
@@ -140,6 +144,8 @@ class Network:
             if function and mac != interface.mac:
                 function.change_own_mac(mac)
             interface.mac = mac
+            interface.mac_kind = hardware.NET_ADDR_SET
+            self._files.set_mac_kind(interface)
         if mtu:
             if not SMALLEST_MTU <= mtu <= interface.max_mtu:
                 raise OSError(errno.EINVAL, f'MTU {mtu}')

@@ -162,11 +162,12 @@ class Bus:
         with self._lock:
             if function.bound == bound:  # and not bound anew since
                 function.interface = self._net.create(
-                    function.pci, function.mac, function.nic.max_mtu
+                    function.pci,
+                    function.mac,
+                    function.nic.max_mtu,
+                    assigned=not function.pf or function.pinned,
                 )
                 function.interface.on_close = function.agree
-                if not function.pf or function.pinned:
-                    function.interface.permanent_mac = function.mac
 
     def fresh_mac(self) -> str:
         """A random MAC, but the same in each run of a test."""

@@ -59,8 +59,7 @@ class FunctionState:
     """Everything about a PF or VF that a pod could have changed.
 
     :param netns: where its interface is; empty for the node's own.
-    :param link: the interface, with index 0 and without the permanent MAC,
-        which says when it was bound last; None where there is none.
+    :param link: the interface, with index 0; None where there is none.
     :param settings: what the PF holds for a VF; None without a PF.
     :param pinned: the PF has set its MAC.
     :param stalled: it has no link until the function is reset.
@@ -335,14 +334,10 @@ def _state(function: Function) -> FunctionState:
         driver=function.driver,
         driver_override=function.override,
         netns=interface.netns if interface else '',
-        link=_link(interface) if interface else None,
+        link=replace(interface.link(), index=0) if interface else None,
         addresses=tuple(interface.addresses) if interface else (),
         routes=tuple(interface.routes) if interface else (),
         settings=function.settings if function.pf else None,
         pinned=function.pinned,
         stalled=function.stalled,
     )
-
-
-def _link(interface: Interface) -> model.Link:
-    return replace(interface.link(), index=0, permanent_mac='')

@@ -91,10 +91,17 @@ class Tree:
         if interface.pci:
             new = self.root / f'.{interface.pci}'
             _put(new / 'ifindex', str(interface.index))
+            _put(new / 'addr_assign_type', str(interface.mac_kind))
             _put_carrier(new, interface)
             path = self._devices / interface.pci / 'net'
             path.mkdir(exist_ok=True)
             new.rename(path / interface.name)  # never seen half made
+
+    def set_mac_kind(self, interface: hardware.Interface) -> None:
+        if interface.pci and not interface.netns:
+            path = self._devices / interface.pci / 'net' / interface.name
+            kind = str(interface.mac_kind)
+            _replace(path / 'addr_assign_type', kind)
 
     def set_carrier(self, interface: hardware.Interface) -> None:
         if interface.pci and not interface.netns:
