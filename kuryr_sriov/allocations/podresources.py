@@ -201,6 +201,7 @@ class _Connection:
             response_deserializer=messages()[reply].FromString,
         )
         pause = _SHORTEST_PAUSE
+        refusal: grpc.RpcError | None = None
         while True:
             left = self._deadline - time.monotonic()
             try:
@@ -208,8 +209,12 @@ class _Connection:
             except grpc.RpcError as error:
                 if error.code().name in elsewhere:
                     return None
+                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    # What has used up the time is the reason to tell.
+                    raise self._failed(refusal or error) from error
                 if not _rate_limited(error) or left < pause:
                     raise self._failed(error) from error
+                refusal = error
             # Out of step with the others that were refused.
             time.sleep(random.uniform(pause / 2, pause))
             pause = min(2 * pause, _LONGEST_PAUSE)
