@@ -105,7 +105,10 @@ class Attaching:
             model.Pod('default', 'bench', 'uid'),
         )
         self.spent: collections.Counter[str] = collections.Counter()
-        for name in ('save', 'remove', 'of', 'holder'):
+        for name in (
+            *('save', 'remove', 'of', 'holder', 'set_aside'),
+            *('open_intent', 'close_intent', 'cancel_intents'),
+        ):
             self._time('ledger', self.node.ledger, name)
         self._time('kernel', host.pci, '_call')
         self._time('kernel', host.links, '_call')

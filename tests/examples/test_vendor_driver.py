@@ -82,6 +82,6 @@ def test_the_demo_runs_with_its_plugins(run, files):
 
 def test_its_options_are_in_the_sample(run):
     assert json.loads(run('-c', OPTIONS)) == [
-        *('subnets', 'kernel_driver', 'max_tx_rate'),
+        *('kernel_driver', 'max_tx_rate', 'subnets'),
         'port_dir',
     ]
