@@ -280,7 +280,7 @@ def test_a_driver_with_a_section_of_its_own_has_the_device_timeout(
             waits.append(self.device_timeout)
             super().connect(attachment)
 
-    monkeypatch.setattr(plugins, 'load', lambda *_: OfAcme)
+    monkeypatch.setattr(plugins, 'load_plugin', lambda *_: OfAcme)
     world.timeout = 1.25
     node = world.start()
     node.attach(world.sandbox(1, world.vf(1, 0)), [world.vif('net1', 1)])

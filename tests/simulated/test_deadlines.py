@@ -160,7 +160,7 @@ def test_taking_back_a_failed_attach_has_a_time_of_its_own(world, node, soon):
         left.append(wait.time_left(2 * SLOW))
         restore(driver, attachment)
 
-    world.node.fail('add_address', errno.ENOBUFS)
+    world.node.fail('add_address', errno.EIO)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(NetdeviceDriver, 'disconnect', look)
         with pytest.raises(exceptions.KernelError):
