@@ -317,7 +317,9 @@ def test_ledgers_that_are_made_together_wait_for_each_other(tmp_path):
             assert list(threads.map(first_look, paths)) == [()] * 4
 
 
-def test_threads_share_one_file_descriptor_set(ledger):
+def test_threads_share_one_file_descriptor_set(tmp_path):
+    # The last of them waits for fifteen syncs of the disk.
+    ledger = Ledger(tmp_path, timeout=30)
     ledger.save([])
     ledger.all()
     before = len(os.listdir('/proc/self/fd'))
@@ -333,3 +335,4 @@ def test_threads_share_one_file_descriptor_set(ledger):
         thread.join(30)
     assert len(ledger.all()) == 16
     assert len(os.listdir('/proc/self/fd')) == before
+    ledger.close()
