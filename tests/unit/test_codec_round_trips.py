@@ -57,7 +57,8 @@ def test_a_tuple_of_values():
 
 def test_text_is_compact_and_has_the_names_of_the_model():
     assert codec.to_json(POD) == (
-        '{"namespace":"default","name":"nginx","uid":"u-1","node":""}'
+        '{"namespace":"default","name":"nginx","uid":"u-1","node":"",'
+        '"containers":[]}'
     )
 
 
