@@ -32,9 +32,9 @@ step the tests and types of the vendor
 step the demo with the plugins of the vendor
 cp -r venv/share/kuryr-sriov/howto files
 cp vendor/kuryr.conf files
-kuryr-sriov demo --files files >demo.txt
-sed -n '/^Bound/,/^$/p' demo.txt
-grep -q 'of PF 0000:02:00.1  by crane' demo.txt
+kuryr-sriov demo --files files
+kuryr-sriov demo --files files --json >demo.json
+grep -q '"binding_driver": "crane"' demo.json
 
 step the options of the vendor in the sample
 oslo-config-generator --namespace kuryr_sriov --output-file sample.conf

@@ -87,6 +87,6 @@ def eventually() -> Callable[[Callable[[], object], str], None]:
     """Waits for what happens in the servers by itself."""
 
     def wait(condition: Callable[[], object], what: str) -> None:
-        wait_for(condition, 15, what)
+        wait_for(condition, 60, what)
 
     return wait

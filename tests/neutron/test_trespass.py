@@ -189,7 +189,7 @@ def test_edits_of_an_annotation_do_not_add_up(
 ) -> None:
     controller = make_controller({'net': nad(lab.net22.subnet)}, wires(lab))
     for number in range(4):
-        asked = body(pod, {'name': 'net', 'interface': f'eth{number}'})
+        asked = body(pod, {'name': 'net', 'interface': f'sriov{number}'})
         vifs = controller.request(asked)
         assert [port.id for port in admin.network.ports()] == [vifs[0].id]
     unchanged = copy.deepcopy(asked)
