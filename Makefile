@@ -9,8 +9,11 @@ COVERAGE ?= 95
 # Covered by the tests against a real Neutron, and a real API server.
 REAL = */drivers/neutron/*,*/clients/neutron.py,*/controller/daemon.py,*/controller/startup.py
 
+CLUSTER = PYTHONPATH=.:tests:tests/cluster:tests/kubernetes \
+    $(BIN)/python -m clusterlab
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test cni neutron kubernetes coverage lab lab-shell lab-bench check bench \
+.PHONY: cluster images help demo test cni neutron kubernetes coverage lab lab-shell lab-bench check bench \
     bench-neutron extend docs sample clean
 
 help:  ## this list
@@ -48,6 +51,12 @@ lab: $(READY)  ## the tests that need hardware: VFs in an emulated machine
 
 lab-shell: $(READY)  ## a root shell in that machine
 	python3 -m tools.lab shell
+
+cluster: $(READY)  ## the how-to's pods on a real kubelet; as root
+	$(CLUSTER) test $(ARGS)
+
+images: $(READY)  ## both daemons' images as archives; as root
+	$(CLUSTER) images
 
 check: $(READY)  ## ruff, mypy --strict, and the layers of the house
 	$(BIN)/ruff check .

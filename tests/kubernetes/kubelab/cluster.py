@@ -11,6 +11,7 @@ import pathlib
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -103,12 +104,23 @@ class ApiError(Exception):
         self.code = code
 
 
-class Cluster(Running):
-    """A fresh API server in ``folder``; a context manager."""
+class ApiServer(Running):
+    """A fresh API server with its etcd; a context manager.
 
-    def __init__(self, folder: pathlib.Path) -> None:
-        programs = ensure_installed()
+    :param folder: of its data and logs.
+    :param users: names of users, and their groups, by token.
+    :param flags: further ones of ``kube-apiserver``.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        users: Mapping[str, Sequence[str]],
+        *flags: str,
+    ) -> None:
+        self.programs = programs = ensure_installed()
         self.folder = folder
+        self._users = users
         self._ports = ReservedPort(), ReservedPort()
         etcd, api = self._ports
         self.port = api.number
@@ -135,18 +147,15 @@ class Cluster(Running):
                 programs / 'kube-apiserver',
                 f'--etcd-servers={etcd.url}',
                 f'--bind-address={LOOPBACK}',
-                f'--advertise-address={LOOPBACK}',
                 f'--secure-port={api.number}',
-                *('--permit-port-sharing', '--endpoint-reconciler-type=none'),
+                '--permit-port-sharing',
                 f'--cert-dir={folder}/certificates',
                 f'--token-auth-file={folder}/tokens.csv',
-                '--authorization-mode=RBAC',
                 '--service-cluster-ip-range=10.0.0.0/24',
-                # no controller makes the service accounts that it wants
-                '--disable-admission-plugins=ServiceAccount',
                 f'--service-account-issuer={self.url}',
                 f'--service-account-key-file={folder}/key.pem',
                 f'--service-account-signing-key-file={folder}/key.pem',
+                *flags,
             ],
             env,
             folder / 'kube-apiserver.log',
@@ -158,7 +167,7 @@ class Cluster(Running):
         (self.folder / 'tokens.csv').write_text(
             ''.join(
                 f'{token},{user},{user},"{",".join(groups)}"\n'
-                for token, (user, *groups) in USERS.items()
+                for token, (user, *groups) in self._users.items()
             )
         )
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -171,45 +180,6 @@ class Cluster(Running):
         )
         self.etcd.start()
         self.api.start()
-        self.create(
-            {
-                'apiVersion': 'v1',
-                'kind': 'Namespace',
-                'metadata': {'name': OURS},
-            }
-        )
-        for name in ('crd', 'nad-crd', 'rbac', 'policy'):
-            self.apply(OBJECTS / f'{name}.yaml')
-        for role in AUTHOR_ROLES:
-            self._bind('author', role)
-        self._wait_ready()
-
-    def restart(self) -> None:
-        """Start the API server again, once it has been stopped."""
-        self.api.start()
-        self._wait_ready()
-
-    def _wait_ready(self) -> None:
-        self.wait_served(PORTS)
-        self.wait_served(PLACES['NetworkAttachmentDefinition'])
-
-    def _bind(self, user: str, role: str) -> None:
-        group = 'rbac.authorization.k8s.io'
-        self.create(
-            {
-                'apiVersion': f'{group}/v1',
-                'kind': 'ClusterRoleBinding',
-                'metadata': {'name': f'{user}-{role.replace(":", "-")}'},
-                'roleRef': {
-                    'apiGroup': group,
-                    'kind': 'ClusterRole',
-                    'name': role,
-                },
-                'subjects': [
-                    {'apiGroup': group, 'kind': 'User', 'name': user}
-                ],
-            }
-        )
 
     def stop(self) -> None:
         """End everything that was started. Idempotent."""
@@ -217,40 +187,6 @@ class Cluster(Running):
         self.etcd.stop()
         for port in self._ports:
             port.release()
-
-    def node_token(self, node: str) -> str:
-        """A token of the node daemon's pod there, as its kubelet asks for."""
-        name = f'kuryr-sriov-node-{node}'
-        with contextlib.suppress(ApiError):
-            self.create(
-                {
-                    'apiVersion': 'v1',
-                    'kind': 'Pod',
-                    'metadata': {'name': name, 'namespace': OURS},
-                    'spec': {
-                        'nodeName': node,
-                        'serviceAccountName': 'kuryr-sriov-node',
-                        'containers': [{'name': 'c', 'image': 'kuryr-sriov'}],
-                    },
-                }
-            )
-        pod = self.call('GET', f'{place("Pod", OURS)}/{name}')
-        bound = {
-            'apiVersion': 'v1',
-            'kind': 'Pod',
-            'name': name,
-            'uid': pod['metadata']['uid'],
-        }
-        answer = self.call(
-            'POST',
-            f'{place("ServiceAccount", OURS)}/kuryr-sriov-node/token',
-            {
-                'apiVersion': 'authentication.k8s.io/v1',
-                'kind': 'TokenRequest',
-                'spec': {'boundObjectRef': bound},
-            },
-        )
-        return str(answer['status']['token'])
 
     def kubeconfig(self, token: str) -> pathlib.Path:
         """A file with the credentials of a user, by token."""
@@ -327,3 +263,94 @@ class Cluster(Running):
             return True
 
         wait_for(served, 30, path)
+
+
+class Cluster(ApiServer):
+    """An API server with the objects of this project, and no controllers."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        super().__init__(
+            folder,
+            USERS,
+            f'--advertise-address={LOOPBACK}',
+            '--endpoint-reconciler-type=none',
+            '--authorization-mode=RBAC',
+            # no controller makes the service accounts that it wants
+            '--disable-admission-plugins=ServiceAccount',
+        )
+
+    def start(self) -> None:
+        super().start()
+        self.create(
+            {
+                'apiVersion': 'v1',
+                'kind': 'Namespace',
+                'metadata': {'name': OURS},
+            }
+        )
+        for name in ('crd', 'nad-crd', 'rbac', 'policy'):
+            self.apply(OBJECTS / f'{name}.yaml')
+        for role in AUTHOR_ROLES:
+            self._bind('author', role)
+        self._wait_ready()
+
+    def restart(self) -> None:
+        """Start the API server again, once it has been stopped."""
+        self.api.start()
+        self._wait_ready()
+
+    def _wait_ready(self) -> None:
+        self.wait_served(PORTS)
+        self.wait_served(PLACES['NetworkAttachmentDefinition'])
+
+    def _bind(self, user: str, role: str) -> None:
+        group = 'rbac.authorization.k8s.io'
+        self.create(
+            {
+                'apiVersion': f'{group}/v1',
+                'kind': 'ClusterRoleBinding',
+                'metadata': {'name': f'{user}-{role.replace(":", "-")}'},
+                'roleRef': {
+                    'apiGroup': group,
+                    'kind': 'ClusterRole',
+                    'name': role,
+                },
+                'subjects': [
+                    {'apiGroup': group, 'kind': 'User', 'name': user}
+                ],
+            }
+        )
+
+    def node_token(self, node: str) -> str:
+        """A token of the node daemon's pod there, as its kubelet asks for."""
+        name = f'kuryr-sriov-node-{node}'
+        with contextlib.suppress(ApiError):
+            self.create(
+                {
+                    'apiVersion': 'v1',
+                    'kind': 'Pod',
+                    'metadata': {'name': name, 'namespace': OURS},
+                    'spec': {
+                        'nodeName': node,
+                        'serviceAccountName': 'kuryr-sriov-node',
+                        'containers': [{'name': 'c', 'image': 'kuryr-sriov'}],
+                    },
+                }
+            )
+        pod = self.call('GET', f'{place("Pod", OURS)}/{name}')
+        bound = {
+            'apiVersion': 'v1',
+            'kind': 'Pod',
+            'name': name,
+            'uid': pod['metadata']['uid'],
+        }
+        answer = self.call(
+            'POST',
+            f'{place("ServiceAccount", OURS)}/kuryr-sriov-node/token',
+            {
+                'apiVersion': 'authentication.k8s.io/v1',
+                'kind': 'TokenRequest',
+                'spec': {'boundObjectRef': bound},
+            },
+        )
+        return str(answer['status']['token'])

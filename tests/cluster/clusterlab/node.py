@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node: containerd, kubelet and device plugin on the lab's machine."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import sys
+
+from kubelab.install import ensure_runtime_installed
+from servers import Running, wait_for
+
+from . import images
+from .controlplane import NODE, OUTSIDE, ControlPlane, KubectlFailed
+from .machine import Machine
+
+CONTAINERD = f"""\
+version = 3
+[plugins.'io.containerd.cri.v1.images'.pinned_images]
+sandbox = '{images.POD_IMAGE}'
+[plugins.'io.containerd.cri.v1.runtime'.cni]
+bin_dirs = ['/opt/cni/bin']
+conf_dir = '/etc/cni/net.d'
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
+runtime_type = 'io.containerd.runc.v2'
+"""
+
+SOCKET = '/run/containerd/containerd.sock'
+
+KUBELET = {
+    'apiVersion': 'kubelet.config.k8s.io/v1beta1',
+    'kind': 'KubeletConfiguration',
+    'authentication': {
+        'anonymous': {'enabled': True},
+        'webhook': {'enabled': False},
+    },
+    'authorization': {'mode': 'AlwaysAllow'},
+    'cgroupDriver': 'cgroupfs',
+    'containerRuntimeEndpoint': f'unix://{SOCKET}',
+    'enforceNodeAllocatable': [],
+    'failSwapOn': False,
+    'staticPodPath': '/etc/kubernetes/manifests',
+}
+
+PRIMARY_NETWORK = {
+    'cniVersion': '1.0.0',
+    'name': 'primary',
+    'plugins': [
+        {
+            'type': 'bridge',
+            'bridge': 'cni0',
+            'isGateway': True,
+            'ipMasq': True,
+            'ipMasqBackend': 'nftables',
+            'ipam': {
+                'type': 'host-local',
+                'ranges': [[{'subnet': '10.22.0.0/24'}]],
+                'routes': [{'dst': '0.0.0.0/0'}],
+            },
+        }
+    ],
+}
+"""What the cluster's first network would have installed."""
+
+SERVICES = """\
+table ip services {{
+    chain local {{
+        type nat hook output priority -100
+        ip daddr 10.0.0.1 tcp dport 443 dnat to {address}
+    }}
+    chain pods {{
+        type nat hook prerouting priority -100
+        ip daddr 10.0.0.1 tcp dport 443 dnat to {address}
+    }}
+}}
+"""
+"""The one service that pods need, ``kubernetes``; no kube-proxy runs."""
+
+CNI_PLUGINS = 'bridge', 'host-local', 'loopback'
+DEVICE_PLUGIN = pathlib.Path(__file__).with_name('deviceplugin.py')
+
+
+class Node(Running):
+    """The cluster's node.
+
+    :ivar machine: what it runs on.
+    """
+
+    def __init__(self, machine: Machine, plane: ControlPlane) -> None:
+        self.machine = machine
+        self._plane = plane
+        self._runtime = ensure_runtime_installed()
+        self._boot_id = ''
+
+    def start(self) -> None:
+        """Boot it; return when it is Ready."""
+        self.machine.start()
+        boot_id = self.machine.run('cat', '/proc/sys/kernel/random/boot_id')
+        self._boot_id = boot_id.strip()
+        self._configure()
+        self.make_vfs()
+        self.start_containerd()
+        self.start_kubelet()
+        self.start_device_plugin()
+        self.wait_ready()
+
+    def stop(self) -> None:
+        """Cut the power. Idempotent."""
+        self.machine.stop()
+
+    def _configure(self) -> None:
+        """What is in place on a node before its services start."""
+        machine, plane = self.machine, self._plane
+        ca = '/etc/kubernetes/ca.crt'
+        config = plane.api.kubeconfig('kubelet').read_text()
+        config = config.replace(plane.api.url, plane.outside)
+        config = config.replace(str(plane.api.ca), ca)
+        machine.write('/etc/kubernetes/kubelet.kubeconfig', config)
+        machine.write(ca, plane.api.ca.read_text())
+        machine.write('/etc/kubernetes/kubelet.yaml', json.dumps(KUBELET))
+        machine.write('/etc/containerd/config.toml', CONTAINERD)
+        port = plane.outside.rpartition(':')[2]
+        rules = SERVICES.format(address=f'{OUTSIDE}:{port}')
+        machine.write('/etc/nftables.conf', rules)
+        plugins = ' '.join(str(self._runtime / name) for name in CNI_PLUGINS)
+        machine.shell(
+            f"""
+            mount --make-rshared /
+            mkdir -p /etc/kubernetes/manifests /dev/hugepages
+            sysctl -qw net.ipv4.ip_forward=1
+            nft -f /etc/nftables.conf
+            cp --update {plugins} /opt/cni/bin
+            """
+        )
+        network = '/etc/cni/net.d/10-primary.conflist'
+        # what others made of it outlives a reboot
+        if machine.attempt('test', '-e', network)['status']:
+            machine.write(network, json.dumps(PRIMARY_NETWORK))
+
+    def make_vfs(self) -> None:
+        """The how-to's first step: at each boot, before the device plugin."""
+        self.machine.shell(
+            """
+            for PF in /sys/bus/pci/devices/0000:02:00.*; do
+                ip link set "$(basename $PF/net/*)" up
+            done
+            echo 7 > /sys/bus/pci/devices/0000:02:00.1/sriov_numvfs
+            PF=/sys/bus/pci/devices/0000:02:00.0
+            echo 0 > $PF/sriov_drivers_autoprobe
+            echo 7 > $PF/sriov_numvfs
+            for vf in $PF/virtfn*; do
+              echo vfio-pci > $vf/driver_override
+              basename $(readlink $vf) > /sys/bus/pci/drivers_probe
+            done
+            udevadm settle --timeout=60
+            """
+        )
+
+    def start_containerd(self) -> None:
+        """Return when it answers."""
+        path = f'{self._runtime}:/usr/sbin:/usr/bin:/sbin:/bin'
+        self.machine.start_service(
+            'containerd', self._runtime / 'containerd', PATH=path
+        )
+        version = [self._runtime / 'ctr', '--address', SOCKET, 'version']
+        wait_for(
+            lambda: not self.machine.attempt(*map(str, version))['status'],
+            90,
+            'containerd to answer',
+        )
+
+    def start_kubelet(self) -> None:
+        """It registers the node by itself."""
+        self.machine.start_service(
+            'kubelet',
+            self._plane.api.programs / 'kubelet',
+            '--config=/etc/kubernetes/kubelet.yaml',
+            '--kubeconfig=/etc/kubernetes/kubelet.kubeconfig',
+            f'--hostname-override={NODE}',
+            '--node-ip=10.0.2.15',
+        )
+
+    def start_device_plugin(self) -> None:
+        """It reads the how-to's file."""
+        file = DEVICE_PLUGIN.parents[3] / 'examples/howto/device-plugin.json'
+        self.machine.start_service(
+            'device-plugin', sys.executable, DEVICE_PLUGIN, file
+        )
+
+    def wait_ready(self, timeout: float = 180) -> None:
+        """Return once the node is Ready and offers its VFs."""
+        wait_for(self._is_ready, timeout, f'{NODE} to be Ready with its VFs')
+
+    def _is_ready(self) -> bool:
+        try:
+            status = self._plane.get('node', NODE)['status']
+        except KubectlFailed:
+            return False
+        if status['nodeInfo']['bootID'] != self._boot_id:
+            return False  # what it said before it was started again
+        ready = any(
+            each['type'] == 'Ready' and each['status'] == 'True'
+            for each in status['conditions']
+        )
+        offered = status.get('allocatable', {})
+        return ready and all(
+            offered.get(f'intel.com/{physnet}') == '7'
+            for physnet in ('physnet22', 'physnet23')
+        )
