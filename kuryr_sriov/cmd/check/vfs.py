@@ -7,9 +7,7 @@ from collections.abc import Iterator
 
 from kuryr_sriov import model
 from kuryr_sriov.cmd.check.findings import Result, Subject, failed, ok, warning
-
-USERSPACE = 'vfio-pci', 'uio_pci_generic', 'igb_uio'
-"""Binding drivers that need the kernel driver of their name."""
+from kuryr_sriov.host.pci_functions import USERSPACE_DRIVERS
 
 SUGGESTED = 8
 """VFs to create on a PF that has none, if it can have so many."""
@@ -80,7 +78,8 @@ def _without_pfs(functions: list[model.PciDevice]) -> Result:
 def check_userspace(subject: Subject) -> Iterator[Result]:
     """The kernel drivers for userspace are there, and VFIO can work."""
     wanted = set(subject.conf.sriov.resource_driver_mappings.values())
-    wanted &= set(USERSPACE)
+    # each of these needs the kernel driver of its name
+    wanted &= USERSPACE_DRIVERS
     if not wanted:
         yield ok('no resource needs vfio-pci or the like')
     for driver in sorted(wanted):
