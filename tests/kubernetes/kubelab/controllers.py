@@ -111,8 +111,12 @@ class ControllerProcess:
         wait_for(self.works, 120, f'{self.name} to lead\n{self.tail()}')
 
     def works(self) -> bool:
-        """Whether it leads and is ready."""
-        return self.leads() and self.is_ready()
+        """Whether it leads, knows that it does, and has read everything."""
+        # The lease names it before it has the answer. Until then it is
+        # ready, as a replica is that waits for its turn.
+        leader = 'kuryr_sriov_controller_leader 1.0'
+        knows = leader in self.ask('/metrics')[1].splitlines()
+        return knows and self.leads() and self.is_ready()
 
     def is_ready(self) -> bool:
         """Whether the kubelet would say so."""
