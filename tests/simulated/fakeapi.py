@@ -30,12 +30,15 @@ class FakeCopy:
         self._changed = changed
         self._objects = {}
         self._over = threading.Event()
-        self.is_complete = True
+        self._lock = threading.RLock()
+        self.is_complete = False
         self.trouble = None
 
     def run(self):
-        for key, body in tuple(self._there.items()):
-            self.put(key, body)
+        with self._lock:  # so that no older body comes after a newer one
+            for key, body in tuple(self._there.items()):
+                self.put(key, body)
+        self.is_complete = True
         self._over.wait()
 
     def stop(self):
@@ -48,13 +51,15 @@ class FakeCopy:
         return dict(self._objects)
 
     def put(self, key, body):
-        old, new = self._objects.get(key), self._keep(body)
-        self._objects[key] = new
-        self._changed(Change(key, old, new))
+        with self._lock:
+            old, new = self._objects.get(key), self._keep(body)
+            self._objects[key] = new
+            self._changed(Change(key, old, new))
 
     def drop(self, key):
-        old = self._objects.pop(key, None)
-        self._changed(Change(key, old, None, True))
+        with self._lock:
+            old = self._objects.pop(key, None)
+            self._changed(Change(key, old, None, True))
 
 
 class FakeKubernetes:

@@ -39,8 +39,8 @@ PREVIOUS = {
 }
 
 
-def wait_for(condition, seconds=20):
-    """Return once it holds."""
+def wait_for(condition, seconds=120):
+    """Return once it holds; the time is for a machine that is busy."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline
@@ -51,7 +51,7 @@ def wait_for(condition, seconds=20):
 def connect(path):
     """A socket that is connected."""
     found = socket.socket(socket.AF_UNIX)
-    found.settimeout(60)
+    found.settimeout(120)
     try:
         found.connect(str(path))
     except OSError:
@@ -72,7 +72,7 @@ class Runtime:
         if self.way == 'chained' and command == 'ADD':
             config.setdefault('prevResult', PREVIOUS)
         config = {'cniVersion': '1.0.0', 'name': 'pods', **config}
-        connection = http.client.HTTPConnection('node', timeout=60)
+        connection = http.client.HTTPConnection('node', timeout=120)
         connection.sock = connect(self.path)
         headers = {
             'X-CNI-Command': command,
@@ -82,7 +82,11 @@ class Runtime:
             'X-CNI-Args': 'K8S_POD_NAMESPACE=default;'
             f'K8S_POD_NAME=pod{pod};K8S_POD_UID=uid-{pod}',
         }
-        connection.request('POST', '/cni', json.dumps(config), headers)
+        try:
+            connection.request('POST', '/cni', json.dumps(config), headers)
+        except OSError:
+            connection.close()
+            raise
         return connection
 
     def ask(self, *args, **named):
@@ -118,7 +122,7 @@ class NodeWithDaemon:
         self.running = []
         self.options = {
             'way': 'chained',
-            'vifs_timeout': 20,
+            'vifs_timeout': 60,
             'active_timeout': 0,
             'plugin': '',
         }
@@ -130,8 +134,7 @@ class NodeWithDaemon:
         thread = threading.Thread(target=daemon.run)
         thread.start()
         self.running.append((daemon, thread))
-        socket = self.run / 'cni.sock'
-        wait_for(lambda: socket.exists() or not thread.is_alive())
+        wait_for(lambda: not daemon._why_not_ready() or not thread.is_alive())
         assert thread.is_alive()
         return daemon
 

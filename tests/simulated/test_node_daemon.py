@@ -137,9 +137,11 @@ def test_a_del_ends_an_add_that_waits(chained):
 def test_an_add_that_was_given_up_attaches_nothing(chained):
     pod, vifs = chained.schedule(1)
     before = chained.world.node.state()
+    server = chained.running[-1][0]._server
     connection = chained.runtime.send('ADD', 1)
+    wait_for(lambda: server._running)
     connection.close()
-    wait_for(lambda: not chained.running[-1][0]._server._running)
+    wait_for(lambda: not server._running)
     chained.api.promise(pod, vifs)
     assert chained.world.node.state() == before
     assert names(chained.runtime.succeed('ADD', 1))[1:] == ['net1', 'net2']
@@ -247,11 +249,8 @@ def test_ports_that_do_not_become_active_fail_the_pod(node):
     node.start(active_timeout=0.2)
     before = node.world.node.state()
     pod, _ = node.promised(1)
-    with futures.ThreadPoolExecutor() as threads:
-        added = threads.submit(node.runtime.fail, 'ADD', 1)
-        wait_for(lambda: told(node, pod))
-        node.api.activate(pod, 'False')
-        error = added.result()
+    node.api.activate(pod, 'False')
+    error = node.runtime.fail('ADD', 1)
     assert error['code'] == 11
     assert 'the agent is away' in error['msg']
     assert node.world.node.state() == before
@@ -430,6 +429,7 @@ def test_requests_in_progress_are_finished_when_it_ends(chained, world):
         added = threads.submit(chained.runtime.succeed, 'ADD', 1)
         assert names(added.result())[1:] == ['net1', 'net2']
         assert 'its successor serves this' in waiting.result()['msg']
+    chained.stop()
     with pytest.raises(OSError):  # noqa: PT011
         chained.runtime.ask('STATUS', 1)
 

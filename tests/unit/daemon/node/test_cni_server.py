@@ -54,7 +54,7 @@ def server(path, commands):
 
 class Connection(http.client.HTTPConnection):
     def __init__(self, path):
-        super().__init__('kuryr-sriov', timeout=30)
+        super().__init__('kuryr-sriov', timeout=120)
         self.path = path
 
     def connect(self):
@@ -82,7 +82,7 @@ def asking(path):
 
 
 def wait_for(condition):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
