@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from kuryr_sriov.clients.kubernetes.session import KubernetesSession
     from kuryr_sriov.clients.kubernetes.watch import Change, ObjectCache
+    from kuryr_sriov.config.examination import check_config
     from kuryr_sriov.config.loading import load_config, register_options
     from kuryr_sriov.controller import Controller
     from kuryr_sriov.exceptions import (
@@ -151,6 +152,7 @@ __all__ = [
     'VfSettings',
     'VfState',
     'Vif',
+    'check_config',
     'create_event',
     'device_info',
     'entries_of',
@@ -180,6 +182,7 @@ _HOMES = {
     'PortObject': 'clients.kubernetes.portobject',
     'Reconciled': 'handlers.restore',
     'ReportedAttachment': 'clients.kubernetes.portobject',
+    'check_config': 'config.examination',
     'create_event': 'clients.kubernetes.records',
     'device_info': 'npwg.status',
     'entries_of': 'npwg.requests',

@@ -30,11 +30,13 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from stevedore import DriverManager
 
 from kuryr_sriov.exceptions import PluginError
+
+Side = Literal['node', 'controller']
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Kind:
     :param oldest: version of the contract that is still supported.
     :param newest: version that this release has.
     :param option: of ``[sriov]``, by which the operator chooses.
+    :param side: which of the two roots loads it.
     :param names: entry points by the option's value, where the value is not
         a name or some names.
     """
@@ -55,6 +58,7 @@ class Kind:
     word: str
     contract: str
     option: str
+    side: Side
     oldest: int = 1
     newest: int = 1
     names: Mapping[object, str] = field(default_factory=dict)
@@ -75,24 +79,28 @@ SUBNET_DRIVERS = Kind(
     'driver',
     'kuryr_sriov.drivers.base:PodSubnetsDriver',
     'subnet_driver',
+    'controller',
 )
 VIF_DRIVERS = Kind(
     'kuryr_sriov.vif_drivers',
     'driver',
     'kuryr_sriov.drivers.base:PodVIFDriver',
     'vif_driver',
+    'controller',
 )
 BINDING_DRIVERS = Kind(
     'kuryr_sriov.binding_drivers',
     'driver',
     'kuryr_sriov.binding.base:BindingDriver',
     'resource_driver_mappings',
+    'node',
 )
 ALLOCATIONS = Kind(
     'kuryr_sriov.allocations',
     'source',
     'kuryr_sriov.allocations.base:Allocations',
     'enable_pod_resource_service',
+    'node',
     names={True: 'podresources', False: 'checkpoint'},
 )
 ATTACHMENT_HOOKS = Kind(
@@ -100,6 +108,7 @@ ATTACHMENT_HOOKS = Kind(
     'hook',
     'kuryr_sriov.handlers.hooks:AttachmentHook',
     'attachment_hooks',
+    'node',
 )
 KINDS = (
     BINDING_DRIVERS,

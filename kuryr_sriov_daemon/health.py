@@ -4,12 +4,17 @@
 from __future__ import annotations
 
 import http.server
+import logging
 import socket
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from kuryr_sriov import PermanentError
+
+LOG = logging.getLogger(__name__)
 
 Check = Callable[[], str]
 """What is wrong, in a sentence; empty for nothing."""
@@ -24,6 +29,7 @@ class HealthServer:
     :param live: for ``/healthz``: while one complains the kubelet restarts
         the container.
     :param ready: for ``/readyz``, besides those.
+    :raises PermanentError: the address cannot be had.
     """
 
     def __init__(
@@ -41,7 +47,15 @@ class HealthServer:
         host, port = address
         family = socket.AF_INET6 if ':' in host else socket.AF_INET
         bound = type('_Bound', (_Server,), {'address_family': family})
-        self._server = bound((host, port), _Handler)
+        try:
+            self._server = bound((host, port), _Handler)
+        except OSError as error:
+            raise PermanentError(
+                f'nothing can listen on {host or "all addresses"}, port '
+                f'{port}, for /metrics, /healthz and /readyz: {error}; see '
+                'http_host and http_port, and whether another instance runs '
+                'here'
+            ) from error
         self._server.answer = self.answer
         self._thread = threading.Thread(
             target=self._server.serve_forever,
@@ -58,6 +72,7 @@ class HealthServer:
     def start(self) -> None:
         """Answer from now on."""
         self._thread.start()
+        LOG.info('/metrics, /healthz and /readyz are on port %d', self.port)
 
     def stop(self) -> None:
         """Answer no more."""

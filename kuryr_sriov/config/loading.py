@@ -58,7 +58,7 @@ def validate_config(conf: cfg.ConfigOpts, installed: rules.Plugins) -> None:
         group.
     :raises ConfigurationError: listing every mistake.
     """
-    values, problems = _read_options(conf, GROUP, OPTIONS)
+    values, problems = read_options(conf, GROUP, OPTIONS)
     problems.extend(rules.problems(values, installed))
     if problems:
         raise ConfigurationError(problems)
@@ -89,13 +89,13 @@ def read_section(conf: cfg.ConfigOpts, cls: Any) -> Any:
             f'{error.opt_name!r} of [{cls.group}], which is there with '
             f'another meaning; rename it, or choose another group.'
         ) from error
-    _, problems = _read_options(conf, cls.group, cls.options)
+    _, problems = read_options(conf, cls.group, cls.options)
     if problems:
         raise ConfigurationError(problems)
     return conf[cls.group]
 
 
-def _read_options(
+def read_options(
     conf: cfg.ConfigOpts, group: str, options: Iterable[cfg.Opt]
 ) -> tuple[dict[str, Any], list[str]]:
     """The values that can be read, and what is wrong with the others.

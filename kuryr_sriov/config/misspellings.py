@@ -7,13 +7,16 @@ several programs. A mistyped option then has its default, silently.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Collection, Iterator, Mapping
+import importlib.metadata
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from oslo_config import cfg
 
-from kuryr_sriov.config.options import GROUP
+from kuryr_sriov.config.options import GROUP, OPTIONS
+from kuryr_sriov.exceptions import PluginError
 
 SIMILAR = 0.8
 """How alike names are (``difflib`` ratio) before one is taken for the other.
@@ -44,6 +47,33 @@ def find_misspellings(
                 )
             elif likely := _most_similar(section, known):
                 yield from _misspelt_section(path, section, likely)
+
+
+def list_known_options() -> dict[str, frozenset[str]]:
+    """Names of the options that something reads, by section.
+
+    Those of the daemons are among them. Where a plugin does not load, for
+    want of an extra, its section is not known, and nothing is said of it.
+    """
+    known = {GROUP: _names_of(OPTIONS)}
+    distribution = importlib.metadata.distribution('kuryr-sriov')
+    for entry in distribution.entry_points.select(group='oslo.config.opts'):
+        with contextlib.suppress(PluginError, ImportError):
+            for section, listed in entry.load()():
+                known[section] = _names_of(listed)
+    return known
+
+
+def _names_of(listed: Iterable[Any]) -> frozenset[str]:
+    return frozenset(
+        name
+        for option in listed
+        for name in (
+            option.dest,
+            option.name,
+            *(old.name for old in option.deprecated_opts if old.name),
+        )
+    )
 
 
 def _misspelt_section(path: str, section: str, likely: str) -> Iterator[str]:

@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
-import signal
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +14,9 @@ from typing import Any
 from kuryr_sriov import (
     Kubernetes,
     KubernetesSession,
-    KuryrSriovError,
     Node,
-    load_config,
 )
 from kuryr_sriov_daemon.health import HealthServer
-from kuryr_sriov_daemon.logs import set_up_logging
 from kuryr_sriov_daemon.node import installation
 from kuryr_sriov_daemon.node.cni_commands import CniCommands, Limits
 from kuryr_sriov_daemon.node.cni_server import CniServer
@@ -33,8 +27,8 @@ from kuryr_sriov_daemon.node.node_metrics import NodeMetrics
 from kuryr_sriov_daemon.node.node_view import NodeView
 from kuryr_sriov_daemon.node.reports import StatusReports
 from kuryr_sriov_daemon.node.upkeep import Upkeep
-from kuryr_sriov_daemon.options import register_daemon_options
 from kuryr_sriov_daemon.podevents import PodEvents
+from kuryr_sriov_daemon.process import run_daemon
 
 LOG = logging.getLogger(__name__)
 
@@ -123,23 +117,23 @@ class NodeDaemon:
         """Have ``run`` end. Safe in a signal handler."""
         self._stopping.set()
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Serve until ``stop``; requests in progress are then finished."""
         started: list[Callable[[], object]] = []
         try:
             self._health.start()
             started.append(self._health.stop)
-            if not self._instance.wait(self._stopping):
-                return
-            self._start(started)
-            self._stopping.wait()
-            LOG.info('ending: no new requests')
+            if self._instance.wait(self._stopping):
+                self._start(started)
+                self._stopping.wait()
+                LOG.info('ending: no new requests')
         finally:
             self._commands.drain()
             for stop in reversed(started):
                 stop()
             self._node.close()
             self._instance.close()
+        return 0
 
     def _start(self, started: list[Callable[[], object]]) -> None:
         """Start the parts; ``started`` gets what ends each."""
@@ -209,28 +203,19 @@ class NodeDaemon:
         return ''
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The process; the kubelet starts it again when it ends."""
-    parser = argparse.ArgumentParser(prog=NAME, description=__doc__)
-    parser.add_argument(
-        '--config-file', action='append', help='kuryr.conf; may be repeated'
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM; the exit status, 2 for kuryr.conf.
+
+    The kubelet starts the process again when it ends.
+    """
+    return run_daemon('node', _make_daemon, arguments)
+
+
+def _make_daemon(conf: Any) -> NodeDaemon:
+    shared = conf.sriov_daemon
+    session = KubernetesSession(
+        shared.api_root, shared.kubeconfig, user_agent=NAME
     )
-    args = parser.parse_args(argv)
-    try:
-        conf = register_daemon_options(load_config(files=args.config_file))
-        shared = conf.sriov_daemon
-        set_up_logging(shared.log_format, shared.log_level)
-        session = KubernetesSession(
-            shared.api_root, shared.kubeconfig, user_agent=NAME
-        )
-        daemon = NodeDaemon(
-            conf, Kubernetes(session), read_identity(os.environ, conf)
-        )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: daemon.stop())
-        daemon.run()
-    except KuryrSriovError as error:
-        for line in str(error).splitlines():
-            print(f'{NAME}: {line}', file=sys.stderr)
-        return 2
-    return 0
+    return NodeDaemon(
+        conf, Kubernetes(session), read_identity(os.environ, conf)
+    )

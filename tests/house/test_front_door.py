@@ -20,7 +20,8 @@ KUBERNETES = {
 
 
 HOST_NEEDS = {
-    *('Controller', 'Node', 'load_config', 'register_options'),
+    *('Controller', 'Node'),
+    *('check_config', 'load_config', 'register_options'),
     *('Event', 'Observer', 'NotRestored', 'Reconciled'),
     *('pod_of', 'entries_of', 'wants_networks', 'wants_vifs'),
     *('NETWORK_STATUS', 'device_info', 'network_status'),

@@ -17,6 +17,7 @@ KIND = plugins.Kind(
     'driver',
     f'{__name__}:Contract',
     'driver',
+    'node',
     oldest=2,
     newest=3,
 )

@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from kuryr_sriov import exceptions, plugins
 from kuryr_sriov.cmd.check.findings import (
@@ -17,9 +14,7 @@ from kuryr_sriov.cmd.check.findings import (
     skipped,
     warning,
 )
-from kuryr_sriov.config import loading, misspellings, options
-
-_CONTROLLERS = plugins.SUBNET_DRIVERS, plugins.VIF_DRIVERS
+from kuryr_sriov.config import loading, misspellings
 
 
 def check_files(subject: Subject) -> Iterator[Result]:
@@ -38,7 +33,7 @@ def check_files(subject: Subject) -> Iterator[Result]:
 def check_options(subject: Subject) -> Iterator[Result]:
     """The values of ``[sriov]`` make sense; all that is set is read."""
     for sentence in misspellings.find_misspellings(
-        subject.conf, _known_options()
+        subject.conf, misspellings.list_known_options()
     ):
         yield warning(sentence)
     try:
@@ -84,33 +79,6 @@ def check_provider(subject: Subject) -> Iterator[Result]:
             yield ok(f'vif driver {name} finds nothing wrong')
 
 
-def _known_options() -> dict[str, frozenset[str]]:
-    """Names of the options that something reads, by section.
-
-    Those of the daemons are among them. Where a plugin does not load, for
-    want of an extra, its section is not known, and nothing is said of it.
-    """
-    known = {options.GROUP: _names_of(options.OPTIONS)}
-    distribution = importlib.metadata.distribution('kuryr-sriov')
-    for entry in distribution.entry_points.select(group='oslo.config.opts'):
-        with contextlib.suppress(exceptions.PluginError, ImportError):
-            for section, listed in entry.load()():
-                known[section] = _names_of(listed)
-    return known
-
-
-def _names_of(listed: Iterable[Any]) -> frozenset[str]:
-    return frozenset(
-        name
-        for option in listed
-        for name in (
-            option.dest,
-            option.name,
-            *(old.name for old in option.deprecated_opts if old.name),
-        )
-    )
-
-
 def _describe(kind: plugins.Kind) -> str:
     return kind.group.rpartition('.')[2].replace('_', ' ').removesuffix('s')
 
@@ -121,7 +89,7 @@ def _broken(
     """A node can do without the drivers of a controller."""
     cause = error.__cause__
     missing = isinstance(cause, ModuleNotFoundError)
-    if kind not in _CONTROLLERS or not missing:
+    if kind.side == 'node' or not missing:
         return failed(str(error))
     return warning(
         f'{_describe(kind)} {name} does not load here: {cause}. A node does '
