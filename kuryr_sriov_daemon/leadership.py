@@ -85,18 +85,18 @@ class Leadership:
     def wait_for_lease(self) -> bool:
         """Wait until this process leads; False if it was stopped first."""
         while not self._stopping.is_set():
-            if self._attempt():
+            if self._try_to_lead():
                 LOG.info('%s leads', self.identity)
                 return True
-            self._pause()
+            self._wait_period()
         return False
 
-    def keep(self) -> None:
+    def renew_until_lost(self) -> None:
         """Renew the lease until it is lost, or ``stop``."""
         while not self._stopping.is_set() and self.is_leader():
-            self._pause()
+            self._wait_period()
             if not self._stopping.is_set():
-                self._attempt()
+                self._try_to_lead()
 
     def stop(self) -> None:
         """End the waiting and the renewing; ``give_up`` what is held."""
@@ -110,15 +110,15 @@ class Leadership:
             self._acts_until = 0.0
             try:
                 lease = read_lease(self._session, self._namespace, self._name)
-                if lease and _holder(lease) == self.identity:
-                    self._write(lease, '')
+                if lease and _holder_of(lease) == self.identity:
+                    self._write_lease(lease, '')
             except KuryrSriovError as error:
                 LOG.warning('the lease ends by itself: %s', error)
 
-    def _pause(self) -> None:
+    def _wait_period(self) -> None:
         self._stopping.wait(self._timing.period * random.uniform(0.8, 1.2))
 
-    def _attempt(self) -> bool:
+    def _try_to_lead(self) -> bool:
         """Get or renew it; whether this process leads now."""
         with self._lock:
             self._last_alive = began = time.monotonic()
@@ -134,12 +134,12 @@ class Leadership:
     def _get_or_renew(self, now: float) -> bool:
         lease = read_lease(self._session, self._namespace, self._name)
         if lease is None:
-            self._write(None, self.identity)
+            self._write_lease(None, self.identity)
             return True
-        holder = _holder(lease)
+        holder = _holder_of(lease)
         spec = lease.get('spec') or {}
         if holder == self.identity:
-            self._write(lease, holder)
+            self._write_lease(lease, holder)
             return True
         if self.is_leader():
             # somebody took it from us, which the times rule out
@@ -152,10 +152,12 @@ class Leadership:
         duration = float(spec.get('leaseDurationSeconds') or 0)
         if holder and now - self._seen_at < duration:
             return False
-        self._write(lease, self.identity)
+        self._write_lease(lease, self.identity)
         return True
 
-    def _write(self, lease: Mapping[str, Any] | None, holder: str) -> None:
+    def _write_lease(
+        self, lease: Mapping[str, Any] | None, holder: str
+    ) -> None:
         lease = lease or {}
         old = lease.get('spec') or {}
         now = datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%S.%fZ')
@@ -177,5 +179,5 @@ class Leadership:
         write_lease(self._session, {'metadata': metadata, 'spec': spec})
 
 
-def _holder(lease: Mapping[str, Any]) -> str:
+def _holder_of(lease: Mapping[str, Any]) -> str:
     return str((lease.get('spec') or {}).get('holderIdentity') or '')

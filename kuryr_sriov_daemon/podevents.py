@@ -108,7 +108,7 @@ class PodEvents:
                 event = self._waiting.popleft()
                 count = self._told.get(event.name, (0.0, 1))[1]
             try:
-                self._write(event, count)
+                self._write_event(event, count)
             except KuryrSriovError as error:
                 LOG.warning(
                     'event %s of %s: %s', event.reason, event.pod, error
@@ -120,11 +120,11 @@ class PodEvents:
             self._stopping = True
             self._changed.notify()
 
-    def _write(self, event: PodEvent, count: int) -> None:
+    def _write_event(self, event: PodEvent, count: int) -> None:
         now = datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%S.%fZ')
         if count == 1:
             try:
-                create_event(self._session, self._body(event, now))
+                create_event(self._session, self._event_body(event, now))
                 return
             except ResourceConflict:
                 pass  # an earlier process has told it
@@ -132,9 +132,9 @@ class PodEvents:
         if not patch_event(
             self._session, event.pod.namespace, event.name, {'series': series}
         ):
-            create_event(self._session, self._body(event, now))
+            create_event(self._session, self._event_body(event, now))
 
-    def _body(self, event: PodEvent, now: str) -> dict[str, object]:
+    def _event_body(self, event: PodEvent, now: str) -> dict[str, object]:
         pod = event.pod
         note = event.note.encode()[:LONGEST_NOTE].decode(errors='ignore')
         return {

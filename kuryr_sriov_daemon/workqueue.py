@@ -47,7 +47,7 @@ class WorkQueue(Generic[K]):
                 planned = self._taken[key]
                 self._taken[key] = min(due, planned) if planned else due
             else:
-                self._plan(key, due)
+                self._plan_key(key, due)
 
     def retry(self, key: K, at_least: float = 0.0) -> float:
         """Put it in after a pause that grows; return the pause."""
@@ -84,7 +84,7 @@ class WorkQueue(Generic[K]):
                 self._failures.pop(key, None)
             due = self._taken.pop(key)
             if due is not None:
-                self._plan(key, due)
+                self._plan_key(key, due)
 
     def close(self) -> None:
         """No worker gets another key."""
@@ -104,7 +104,7 @@ class WorkQueue(Generic[K]):
             first = min(self._due.values(), default=None)
         return 0.0 if first is None else max(0.0, time.monotonic() - first)
 
-    def _plan(self, key: K, due: float) -> None:
+    def _plan_key(self, key: K, due: float) -> None:
         if self._due.get(key, due + 1) <= due:
             return
         self._due[key] = due

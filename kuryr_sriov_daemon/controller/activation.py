@@ -67,13 +67,13 @@ class Activation:
         }
         for vif_id in placed.keys() - activated.keys():
             try:
-                if not self._activate(port, vifs[vif_id], placed[vif_id]):
+                if not self._activate_vif(port, vifs[vif_id], placed[vif_id]):
                     silent.add(vif_id)
                 activated[vif_id] = placed[vif_id].location.pci_slot
             except KuryrSriovError as error:
                 failure = failure or error
         if failure is not None:
-            verdict = conditions.failed(failure)
+            verdict = conditions.failure_of(failure)
             self._events.tell(
                 PodEvent(
                     port.pod,
@@ -90,11 +90,11 @@ class Activation:
             verdict = (
                 conditions.UNCONFIRMED if silent else conditions.ACTIVATED
             )
-        self._record(port, verdict, activated)
+        self._write_conditions(port, verdict, activated)
         if failure is not None:
             raise failure
 
-    def _activate(
+    def _activate_vif(
         self, port: PortObject, vif: Vif, place: ReportedAttachment
     ) -> bool:
         """Whether the provider says that its traffic flows."""
@@ -107,12 +107,12 @@ class Activation:
         with self._lock:
             return vif_id in self._confirmed
 
-    def _record(
+    def _write_conditions(
         self, port: PortObject, verdict: Condition, activated: dict[str, str]
     ) -> None:
         met = conditions.MET if port.promises else conditions.NOT_OURS
         wanted = {REQUESTED: met, ACTIVE: verdict}
         if conditions.says_all(port, wanted) and activated == port.activated:
             return
-        ours = conditions.merge(port, wanted)
+        ours = conditions.merge_conditions(port, wanted)
         self._ports.put(self._kubernetes.record(port.pod, ours, activated))

@@ -31,7 +31,7 @@ NOT_OURS = Condition(
 )
 
 
-def failed(error: Exception) -> Condition:
+def failure_of(error: Exception) -> Condition:
     """The condition for what could not be done."""
     return Condition('False', type(error).__name__, str(error))
 
@@ -43,7 +43,7 @@ def says_all(port: PortObject, wanted: Mapping[str, Condition]) -> bool:
     )
 
 
-def merge(
+def merge_conditions(
     port: PortObject, wanted: Mapping[str, Condition]
 ) -> dict[str, Condition]:
     """The controller's conditions, all of them.

@@ -58,7 +58,7 @@ def keep_pod(body: Mapping[str, Any]) -> KeptPod | None:
     ):
         return None
     text = json.dumps(
-        _needed(metadata, spec), separators=(',', ':'), sort_keys=True
+        _network_parts(metadata, spec), separators=(',', ':'), sort_keys=True
     )
     return KeptPod(
         pod=pod_of(body),
@@ -68,7 +68,7 @@ def keep_pod(body: Mapping[str, Any]) -> KeptPod | None:
     )
 
 
-def _needed(
+def _network_parts(
     metadata: Mapping[str, Any], spec: Mapping[str, Any]
 ) -> dict[str, Any]:
     return {
@@ -80,13 +80,13 @@ def _needed(
         },
         'spec': {
             'nodeName': spec['nodeName'],
-            'containers': _devices(spec.get('containers')),
-            'initContainers': _devices(spec.get('initContainers')),
+            'containers': _device_requests(spec.get('containers')),
+            'initContainers': _device_requests(spec.get('initContainers')),
         },
     }
 
 
-def _devices(
+def _device_requests(
     containers: Iterable[Mapping[str, Any]] | None,
 ) -> list[dict[str, Any]]:
     """The containers that request devices, and nothing else of them."""

@@ -109,7 +109,7 @@ class Reconciler:
             # A port object that was deleted by hand stays, by its finalizer,
             # and does its work until its pod is gone.
             if not kept.deleting:
-                port = self._promise(kept, port)
+                port = self._request_vifs(kept, port)
             if port is not None:
                 self._activation.update(port)
 
@@ -118,7 +118,7 @@ class Reconciler:
         digest = self._requested.get(pod.uid, '')
         self._view.ports.put(self._kubernetes.publish(pod, vifs, digest))
 
-    def _promise(
+    def _request_vifs(
         self, kept: KeptPod, port: PortObject | None
     ) -> PortObject | None:
         uid, digest = kept.pod.uid, kept.digest
@@ -163,11 +163,11 @@ class Reconciler:
             port = self._view.ports.put(
                 self._kubernetes.publish(kept.pod, (), '')
             )
-        wanted = {REQUESTED: conditions.failed(error)}
+        wanted = {REQUESTED: conditions.failure_of(error)}
         if not port.promises:
             wanted[ACTIVE] = conditions.NO_VIFS
         if not conditions.says_all(port, wanted):
-            ours = conditions.merge(port, wanted)
+            ours = conditions.merge_conditions(port, wanted)
             self._view.ports.put(
                 self._kubernetes.record(port.pod, ours, port.activated)
             )

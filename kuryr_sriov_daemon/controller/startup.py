@@ -8,7 +8,7 @@ import socket
 import uuid
 from collections.abc import Sequence
 
-from kuryr_sriov_daemon.controller.daemon import ControllerDaemon
+from kuryr_sriov_daemon.controller.controller_daemon import ControllerDaemon
 from kuryr_sriov_daemon.process import run_daemon
 
 
@@ -19,12 +19,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     return run_daemon(
         'controller',
-        lambda conf: ControllerDaemon(conf, identity()),
+        lambda conf: ControllerDaemon(conf, make_identity()),
         arguments,
     )
 
 
-def identity() -> str:
+def make_identity() -> str:
     """A name that no other candidate for the lease has or had."""
     host = os.environ.get('POD_NAME') or socket.gethostname()
     return f'{host}_{uuid.uuid4().hex[:8]}'

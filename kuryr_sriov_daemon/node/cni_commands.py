@@ -88,17 +88,17 @@ class CniCommands:
         self._sandboxes = Sandboxes()
         self._draining = False
         self._commands: Mapping[str, Callable[[CniRequest, Gone], Result]] = {
-            'ADD': self._add,
-            'CHECK': self._check,
-            'DEL': self._delete,
-            'GC': self._collect_garbage,
-            'STATUS': self._tell_status,
+            'ADD': self._serve_add,
+            'CHECK': self._serve_check,
+            'DEL': self._serve_del,
+            'GC': self._serve_gc,
+            'STATUS': self._serve_status,
         }
 
     def drain(self) -> None:
         """End what waits for others, and begin nothing any more."""
         self._draining = True
-        self._view.wake()
+        self._view.wake_waiters()
 
     def serve(self, request: CniRequest, gone: Gone) -> Result:
         """The result of one request; None for an empty one."""
@@ -116,13 +116,13 @@ class CniCommands:
             self._node.announce(request.container_id)
             return
         try:
-            self._undo(request)
+            self._undo_add(request)
         finally:
             self._repair()
 
     # ADD
 
-    def _add(self, request: CniRequest, gone: Gone) -> Result:
+    def _serve_add(self, request: CniRequest, gone: Gone) -> Result:
         if not self._delegate and request.previous is None:
             raise CniError(
                 CONFIG,
@@ -132,7 +132,7 @@ class CniCommands:
             )
         with self._sandboxes.adding(request.container_id) as adding:
 
-            def look() -> None:
+            def raise_if_over() -> None:
                 adding.check()
                 if gone():
                     raise TransientError('the runtime has given up waiting')
@@ -141,13 +141,16 @@ class CniCommands:
                         'the node daemon ends; its successor serves this'
                     )
 
-            attached = self._attach(request, adding, look)
+            attached = self._attach_vfs(request, adding, raise_if_over)
         return result_of(
             request.version, attached, request.netns, request.previous
         )
 
-    def _attach(
-        self, request: CniRequest, adding: Adding, look: Callable[[], None]
+    def _attach_vfs(
+        self,
+        request: CniRequest,
+        adding: Adding,
+        raise_if_over: Callable[[], None],
     ) -> Sequence[AttachedVif]:
         deadline = time.monotonic() + self._limits.vifs
         known = self._view.wait_for_pod(
@@ -155,11 +158,11 @@ class CniCommands:
             request.pod_name,
             request.pod_uid,
             deadline,
-            look,
+            raise_if_over,
         )
         if not (known.wants_networks or self._delegate):
             return ()
-        vifs = self._view.wait_for_vifs(known, deadline, look)
+        vifs = self._view.wait_for_vifs(known, deadline, raise_if_over)
         devices: Collection[Device] = ()
         if self._delegate:
             vif = delegation.vif_of(request, vifs)
@@ -169,24 +172,24 @@ class CniCommands:
             )
         if not vifs:
             return ()
-        look()
+        raise_if_over()
         sandbox = Sandbox(request.container_id, request.netns, known.pod)
         with adding.alone():
             attached = self._node.attach(sandbox, vifs, tuple(devices))
         self._reporter.report(known.pod)
         try:
-            self._complete(request, known.pod.uid, attached, look)
+            self._complete_add(request, known.pod.uid, attached, raise_if_over)
         except Exception:
-            self._undo(request)
+            self._undo_add(request)
             raise
         return attached
 
-    def _complete(
+    def _complete_add(
         self,
         request: CniRequest,
         uid: str,
         attached: Sequence[AttachedVif],
-        look: Callable[[], None],
+        raise_if_over: Callable[[], None],
     ) -> None:
         """What an ADD needs besides VFs that are wired."""
         delegation.write_device_info(request, attached)
@@ -195,36 +198,37 @@ class CniCommands:
                 uid,
                 {each.vif.id: each.location.pci_slot for each in attached},
                 time.monotonic() + self._limits.active,
-                look,
+                raise_if_over,
             )
 
-    def _undo(self, request: CniRequest) -> None:
+    def _undo_add(self, request: CniRequest) -> None:
         """Give back what an ADD has attached."""
         with self._sandboxes.deleting(request.container_id):
-            self._detach(request)
+            self._detach_vfs(request)
 
     # The others
 
-    def _delete(self, request: CniRequest, gone: Gone) -> Result:
+    def _serve_del(self, request: CniRequest, gone: Gone) -> Result:
         with self._sandboxes.deleting(request.container_id):
-            self._view.wake()  # an ADD that waits sees that it is deleted
-            self._detach(request)
+            # An ADD that waits for its VIFs sees that it is deleted.
+            self._view.wake_waiters()
+            self._detach_vfs(request)
         delegation.remove_device_info(request)
         return None
 
-    def _detach(self, request: CniRequest) -> None:
-        pods = {record.sandbox.pod for record in self._records(request)}
+    def _detach_vfs(self, request: CniRequest) -> None:
+        pods = {record.sandbox.pod for record in self._list_records(request)}
         try:
-            self._node.detach(request.container_id, self._ifname(request))
+            self._node.detach(request.container_id, self._ifname_of(request))
         finally:
             for pod in pods:
                 self._reporter.report(pod)
 
-    def _check(self, request: CniRequest, gone: Gone) -> Result:
-        if self._delegate or self._records(request):
-            self._node.check(request.container_id, self._ifname(request))
+    def _serve_check(self, request: CniRequest, gone: Gone) -> Result:
+        if self._delegate or self._list_records(request):
+            self._node.check(request.container_id, self._ifname_of(request))
             return None
-        vifs = self._promised(request)
+        vifs = self._promised_vifs(request)
         if vifs:
             raise Drifted(
                 f'pod {request.pod_namespace}/{request.pod_name} has no VFs, '
@@ -233,27 +237,29 @@ class CniCommands:
             )
         return None
 
-    def _promised(self, request: CniRequest) -> Sequence[Vif]:
+    def _promised_vifs(self, request: CniRequest) -> Sequence[Vif]:
         known = self._view.find_pod(
             request.pod_namespace, request.pod_name, request.pod_uid
         )
-        port = self._view.port(known.pod.uid) if known is not None else None
+        port = (
+            self._view.get_port(known.pod.uid) if known is not None else None
+        )
         return port.vifs if port is not None else ()
 
-    def _collect_garbage(self, request: CniRequest, gone: Gone) -> Result:
+    def _serve_gc(self, request: CniRequest, gone: Gone) -> Result:
         valid = valid_container_ids(request.config)
         if valid is None:
             return None
         if not self._delegate:
             # Those of one network configuration. A pod that still runs may
             # have been attached under an earlier name of it.
-            self._node.collect_garbage(valid | self._running())
+            self._node.collect_garbage(valid | self._running_sandboxes())
         # A delegate's are those of one network of several.
         self._node.reconcile()
         return None
 
-    def _running(self) -> frozenset[str]:
-        pods = self._view.pods()
+    def _running_sandboxes(self) -> frozenset[str]:
+        pods = self._view.list_pods()
         return frozenset(
             record.sandbox.container_id
             for record in self._node.attachments()
@@ -261,7 +267,7 @@ class CniCommands:
             and not known.is_over
         )
 
-    def _tell_status(self, request: CniRequest, gone: Gone) -> Result:
+    def _serve_status(self, request: CniRequest, gone: Gone) -> Result:
         if self._draining:
             raise CniError(NOT_AVAILABLE, 'the node daemon ends')
         if not self._view.is_complete:
@@ -272,9 +278,9 @@ class CniCommands:
             )
         return None
 
-    def _records(self, request: CniRequest) -> Sequence[Attachment]:
+    def _list_records(self, request: CniRequest) -> Sequence[Attachment]:
         """What is attached of what the request is about."""
-        ifname = self._ifname(request)
+        ifname = self._ifname_of(request)
         return [
             record
             for record in self._node.attachments()
@@ -282,7 +288,7 @@ class CniCommands:
             and ifname in ('', record.vif.ifname)
         ]
 
-    def _ifname(self, request: CniRequest) -> str:
+    def _ifname_of(self, request: CniRequest) -> str:
         """The interface it is about; empty for all of the sandbox.
 
         The interface that a chained plugin is told is the primary CNI's.

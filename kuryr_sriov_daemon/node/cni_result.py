@@ -87,20 +87,22 @@ def result_of(
     interfaces = list(before.get('interfaces') or ())
     ips = list(before.get('ips') or ())
     for each in attached:
-        ips += _addresses(version, each, len(interfaces))
-        interfaces.append(_interface(version, each, netns))
+        ips += _ip_entries(version, each, len(interfaces))
+        interfaces.append(_interface_entry(version, each, netns))
     added = {'interfaces': interfaces, 'ips': ips}
     result = {**before, 'cniVersion': version}
     result |= {key: value for key, value in added.items() if value}
     if previous is None:
         result |= {
-            'routes': [route for each in attached for route in _routes(each)],
-            'dns': _dns(attached),
+            'routes': [
+                route for each in attached for route in _route_entries(each)
+            ],
+            'dns': _dns_entry(attached),
         }
     return result
 
 
-def _interface(
+def _interface_entry(
     version: str, attached: AttachedVif, netns: str
 ) -> dict[str, Any]:
     """An entry of ``interfaces``; before 1.1.0 they had no ``pciID``.
@@ -121,7 +123,7 @@ def _interface(
     return interface
 
 
-def _addresses(
+def _ip_entries(
     version: str, attached: AttachedVif, interface: int
 ) -> list[dict[str, Any]]:
     addresses = []
@@ -144,7 +146,7 @@ def _addresses(
     return addresses
 
 
-def _routes(attached: AttachedVif) -> list[dict[str, Any]]:
+def _route_entries(attached: AttachedVif) -> list[dict[str, Any]]:
     routes = [
         {'dst': route.destination, 'gw': route.gateway}
         for route in attached.vif.routes
@@ -158,7 +160,7 @@ def _routes(attached: AttachedVif) -> list[dict[str, Any]]:
     ]
 
 
-def _dns(attached: Sequence[AttachedVif]) -> dict[str, Any]:
+def _dns_entry(attached: Sequence[AttachedVif]) -> dict[str, Any]:
     servers = dict.fromkeys(
         server for each in attached for server in each.vif.dns
     )

@@ -51,7 +51,7 @@ Gone = Callable[[], bool]
 Observe = Callable[[str, int, float], None]
 
 
-def ignore(command: str, code: int, seconds: float) -> None:
+def ignore_request(command: str, code: int, seconds: float) -> None:
     """The observer that looks away."""
 
 
@@ -86,7 +86,7 @@ class CniServer(socketserver.ThreadingUnixStreamServer):
     request_queue_size = 128
 
     def __init__(
-        self, path: Path, commands: Commands, observe: Observe = ignore
+        self, path: Path, commands: Commands, observe: Observe = ignore_request
     ) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.commands = commands
@@ -162,9 +162,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Serve it, answer, and do what comes after the answer."""
         self.close_connection = True
         try:
-            request = self._read()
+            request = self._read_request()
         except CniError as error:
-            self._answer(
+            self._send_answer(
                 400, error_object(error.version, error.code, str(error))
             )
             return
@@ -172,17 +172,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             result = self.server.commands.serve(request, self._is_gone)
         except Exception as error:
-            status, body = _failure(request, error)
+            status, body = _explain_failure(request, error)
             code = int(body['code'])
-            self._answer(status, body)
+            self._send_answer(status, body)
         else:
-            delivered = not self._is_gone() and self._answer(200, result)
+            delivered = not self._is_gone() and self._send_answer(200, result)
         seconds = time.monotonic() - began
         self.server.observe(request.command, code, seconds)
         if not code:
             self.server.commands.finish(request, delivered)
 
-    def _read(self) -> CniRequest:
+    def _read_request(self) -> CniRequest:
         """The request.
 
         :raises CniError: it is none, or not from whom it should be.
@@ -200,7 +200,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             raise CniError(CONTENT, 'the request was cut short')
         return read_request(dict(self.headers), body)
 
-    def _answer(self, status: int, body: Mapping[str, Any] | None) -> bool:
+    def _send_answer(
+        self, status: int, body: Mapping[str, Any] | None
+    ) -> bool:
         """Send it; whether the plugin took it."""
         data = b'' if body is None else json.dumps(body).encode() + b'\n'
         try:
@@ -230,7 +232,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         LOG.debug(format, *args)
 
 
-def _failure(
+def _explain_failure(
     request: CniRequest, error: Exception
 ) -> tuple[int, Mapping[str, Any]]:
     """Status and body for a request that failed; it is logged here."""

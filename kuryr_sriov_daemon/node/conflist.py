@@ -45,10 +45,10 @@ class Conflist:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def active(self) -> Path | None:
+    def find_active(self) -> Path | None:
         """The file that runtimes use: the first that they can read."""
-        for path, found in self._files():
-            if _plugins(path, found):
+        for path, found in self._list_files():
+            if _plugins_of(path, found):
                 return path
         return None
 
@@ -61,14 +61,14 @@ class Conflist:
         :raises TransientError: there is no primary CNI so far.
         :raises PermanentError: its configuration has no room for us.
         """
-        path = self.active()
+        path = self.find_active()
         if path is None:
             raise TransientError(
                 f'{self._folder} has no CNI configuration yet; install a '
                 'primary CNI'
             )
         found = json.loads(path.read_bytes())
-        plugins = _plugins(path, found)
+        plugins = _plugins_of(path, found)
         others = [each for each in plugins if each.get('type') != TYPE]
         if not others:
             raise PermanentError(
@@ -84,9 +84,9 @@ class Conflist:
                 'one, or say [sriov_node] way = delegate and use Multus'
             )
         if path.suffix == '.conflist':
-            self._write(path, {**found, 'plugins': [*others, ENTRY]})
+            self._replace_file(path, {**found, 'plugins': [*others, ENTRY]})
         else:
-            self._convert(path, found)
+            self._convert_to_list(path, found)
         return True
 
     def remove(self) -> bool:
@@ -95,21 +95,21 @@ class Conflist:
         What was a single plugin's configuration becomes one again.
         """
         changed = False
-        for path, found in tuple(self._files()):
-            plugins = _plugins(path, found)
+        for path, found in tuple(self._list_files()):
+            plugins = _plugins_of(path, found)
             others = [each for each in plugins if each.get('type') != TYPE]
             if others == plugins:
                 continue
             if not others:
                 path.unlink()
             elif found.get(MARK):
-                self._restore(path, found, others[0])
+                self._restore_single(path, found, others[0])
             else:
-                self._write(path, {**found, 'plugins': others})
+                self._replace_file(path, {**found, 'plugins': others})
             changed = True
         return changed
 
-    def _files(self) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    def _list_files(self) -> Iterator[tuple[Path, Mapping[str, Any]]]:
         """Those that are JSON objects, in the order of the runtimes."""
         try:
             names = sorted(os.listdir(self._folder))
@@ -125,24 +125,24 @@ class Conflist:
                 if isinstance(found, dict):
                     yield path, found
 
-    def _convert(self, path: Path, found: Mapping[str, Any]) -> None:
+    def _convert_to_list(self, path: Path, found: Mapping[str, Any]) -> None:
         """A list in place of a single plugin's configuration."""
         keys = 'cniVersion', 'name'
         head = {key: found[key] for key in keys if key in found}
         whole = {**head, MARK: path.name, 'plugins': [found, ENTRY]}
         # ``.conf`` sorts before ``.conflist``: until it goes, it counts, and
         # there is no moment without a network.
-        self._write(path.with_suffix('.conflist'), whole, like=path)
+        self._replace_file(path.with_suffix('.conflist'), whole, like=path)
         path.unlink()
 
-    def _restore(
+    def _restore_single(
         self, path: Path, found: Mapping[str, Any], plugin: Mapping[str, Any]
     ) -> None:
         name = Path(str(found[MARK])).name
-        self._write(self._folder / name, plugin, like=path)
+        self._replace_file(self._folder / name, plugin, like=path)
         path.unlink()
 
-    def _write(
+    def _replace_file(
         self, path: Path, value: Mapping[str, Any], like: Path | None = None
     ) -> None:
         """Replace a file at once, with the owner and mode it had."""
@@ -161,7 +161,9 @@ class Conflist:
         os.replace(new, path)
 
 
-def _plugins(path: Path, found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _plugins_of(
+    path: Path, found: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
     """The plugins of a file; none where runtimes would not take it."""
     if path.suffix != '.conflist':
         return [found] if isinstance(found.get('type'), str) else []

@@ -99,7 +99,7 @@ class NodeDaemon:
             self._reports,
             own.way,
             Limits(own.vifs_timeout, own.active_timeout),
-            self._upkeep.repair,
+            self._upkeep.reconcile_soon,
         )
         self._daemonset = DaemonSet(
             kubernetes.session, identity.namespace, identity.daemonset
@@ -124,7 +124,7 @@ class NodeDaemon:
             self._health.start()
             started.append(self._health.stop)
             if self._instance.wait(self._stopping):
-                self._start(started)
+                self._start_parts(started)
                 self._stopping.wait()
                 LOG.info('ending: no new requests')
         finally:
@@ -135,7 +135,7 @@ class NodeDaemon:
             self._instance.close()
         return 0
 
-    def _start(self, started: list[Callable[[], object]]) -> None:
+    def _start_parts(self, started: list[Callable[[], object]]) -> None:
         """Start the parts; ``started`` gets what ends each."""
         # Before anybody is served: VFs that a killed process left half-way.
         self._upkeep.reconcile()
@@ -154,13 +154,13 @@ class NodeDaemon:
         )
         self._server = server
         started.append(lambda: server.stop(self._own.drain_timeout))
-        self._daemonset.look()
+        self._daemonset.check_access()
         started.append(self._uninstall_if_gone)
         if self._own.plugin:
-            self._install(started)
+            self._install_plugin(started)
         LOG.info('serving CNI on %s', self._own.cni_socket)
 
-    def _install(self, started: list[Callable[[], object]]) -> None:
+    def _install_plugin(self, started: list[Callable[[], object]]) -> None:
         folder = Path(self._own.cni_bin_dir)
         installation.install_plugin(Path(self._own.plugin), folder)
         if self._own.way == 'chained':

@@ -23,7 +23,7 @@ class DaemonSet:
         self._known = bool(namespace and name)
         self._seen = False
 
-    def look(self) -> None:
+    def check_access(self) -> None:
         """Find out, while it is there, whether we may look at it."""
         try:
             self._seen = self._known and not self._is_deleted()

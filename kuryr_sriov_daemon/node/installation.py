@@ -77,7 +77,9 @@ class Keeper:
         self._stop = os.eventfd(0, os.EFD_CLOEXEC)
         self._changes: deque[float] = deque(maxlen=OFTEN)
         self._trouble = ''
-        self._thread = threading.Thread(target=self._run, name='conflist')
+        self._thread = threading.Thread(
+            target=self._keep_inserted, name='conflist'
+        )
 
     def start(self) -> None:
         """Begin; there may be no primary CNI yet."""
@@ -89,12 +91,12 @@ class Keeper:
         self._thread.join()
         os.close(self._stop)
 
-    def _run(self) -> None:
+    def _keep_inserted(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        changed = _watch(self._folder)
+        changed = _watch_folder(self._folder)
         try:
             while True:
-                pause = self._insert()
+                pause = self._insert_if_missing()
                 waiting = [self._stop] if pause else [self._stop, changed]
                 ready, _, _ = select.select(
                     waiting, [], [], pause or LOOK_AGAIN
@@ -102,11 +104,11 @@ class Keeper:
                 if self._stop in ready:
                     return
                 if changed in ready or pause:
-                    _drain(changed)
+                    _drain_events(changed)
         finally:
             os.close(changed)
 
-    def _insert(self) -> float:
+    def _insert_if_missing(self) -> float:
         """Insert us if need be; seconds to leave it alone thereafter."""
         try:
             changed = self._conflist.insert()
@@ -126,13 +128,13 @@ class Keeper:
             logging.WARNING if fought else logging.INFO,
             'added %s to %s%s',
             TYPE,
-            self._conflist.active(),
+            self._conflist.find_active(),
             ', which another program keeps changing' if fought else '',
         )
         return LOOK_AGAIN if fought else 0.0
 
 
-def _watch(folder: Path) -> int:
+def _watch_folder(folder: Path) -> int:
     """An inotify descriptor for whatever happens to files of a folder."""
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -144,7 +146,7 @@ def _watch(folder: Path) -> int:
     return int(descriptor)
 
 
-def _drain(descriptor: int) -> None:
+def _drain_events(descriptor: int) -> None:
     try:
         while os.read(descriptor, 1 << 16):
             pass

@@ -31,7 +31,7 @@ class Instance:
     def wait(self, stopping: threading.Event) -> bool:
         """Wait until no other process is it; False if stopped before."""
         told = False
-        while not self._take():
+        while not self._try_lock():
             if not told:
                 LOG.warning(
                     'process %s is the node daemon here; waiting until it '
@@ -49,7 +49,7 @@ class Instance:
         """Let the next one begin."""
         os.close(self._file)
 
-    def _take(self) -> bool:
+    def _try_lock(self) -> bool:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

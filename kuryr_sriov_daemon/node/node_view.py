@@ -105,7 +105,7 @@ class NodeView:
         for thread in self._threads:
             thread.join()
 
-    def tell(self, listener: Callable[[str], None]) -> None:
+    def add_listener(self, listener: Callable[[str], None]) -> None:
         """Call ``listener`` with the uid of each pod that changes."""
         self._listeners.append(listener)
 
@@ -119,19 +119,19 @@ class NodeView:
         """Why what is known may be old; empty while it is not."""
         return str(self._pods.trouble or self._ports.trouble or '')
 
-    def pod(self, uid: str) -> KnownPod | None:
+    def get_pod(self, uid: str) -> KnownPod | None:
         """The pod of that uid."""
         return self._pods.get(uid)
 
-    def pods(self) -> Mapping[str, KnownPod]:
+    def list_pods(self) -> Mapping[str, KnownPod]:
         """All pods of the node, by uid."""
         return {str(uid): pod for uid, pod in self._pods.all().items()}
 
-    def port(self, uid: str) -> PortObject | None:
+    def get_port(self, uid: str) -> PortObject | None:
         """The port object of the pod of that uid."""
         return self._ports.get(uid)
 
-    def wake(self) -> None:
+    def wake_waiters(self) -> None:
         """Have those who wait look whether they still want to."""
         with self._changed:
             self._changed.notify_all()
@@ -161,28 +161,34 @@ class NodeView:
         name: str,
         uid: str,
         deadline: float,
-        look: Callable[[], None],
+        raise_if_over: Callable[[], None],
     ) -> KnownPod:
         """The pod that the runtime speaks of; see ``find_pod``.
 
         :param deadline: on the monotonic clock.
-        :param look: called now and then; what it raises ends the wait.
+        :param raise_if_over: called now and then; what it raises ends the
+            wait.
         :raises TransientError: the API server did not tell of it in time.
         """
 
-        found = self._wait(
-            lambda: self.find_pod(namespace, name, uid), deadline, look
+        found = self._wait_until(
+            lambda: self.find_pod(namespace, name, uid),
+            deadline,
+            raise_if_over,
         )
         if found is None:
             raise TransientError(
                 f'the API server has not told of pod {namespace}/{name} '
                 f'({uid or "without uid"}) on this node'
-                f'{self._because()}; see whether the pod is still there'
+                f'{self._trouble_suffix()}; see whether the pod is still there'
             )
         return found
 
     def wait_for_vifs(
-        self, known: KnownPod, deadline: float, look: Callable[[], None]
+        self,
+        known: KnownPod,
+        deadline: float,
+        raise_if_over: Callable[[], None],
     ) -> tuple[Vif, ...]:
         """What the controller promised to a pod; empty for none of ours.
 
@@ -192,20 +198,20 @@ class NodeView:
         uid = known.pod.uid
 
         def find() -> PortObject | None:
-            port = self.port(uid)
+            port = self.get_port(uid)
             if port is None:
                 return None
             # Without VIFs, the condition says whether there will be any.
             decided = port.promises or 'Requested' in port.conditions
             return port if decided else None
 
-        port = self._wait(find, deadline, look)
+        port = self._wait_until(find, deadline, raise_if_over)
         if port is None:
             raise TransientError(
                 f'the controller has promised no VIFs to pod {known.pod} '
                 f'(KuryrSriovPort {known.pod.namespace}/{uid})'
-                f'{self._because()}; see whether the controller runs, and '
-                'the events of the pod'
+                f'{self._trouble_suffix()}; see whether the controller runs, '
+                'and the events of the pod'
             )
         requested = port.conditions.get('Requested')
         if requested is not None and requested.status != 'True':
@@ -220,7 +226,7 @@ class NodeView:
         uid: str,
         pcis: Mapping[str, str],
         deadline: float,
-        look: Callable[[], None],
+        raise_if_over: Callable[[], None],
     ) -> None:
         """Return once the provider says that traffic flows.
 
@@ -230,39 +236,39 @@ class NodeView:
         """
 
         def find() -> PortObject | None:
-            port = self.port(uid)
+            port = self.get_port(uid)
             if port is None or 'Active' not in port.conditions:
                 return None
             active = port.conditions['Active'].status == 'True'
             ours = pcis.items() <= port.activated.items()
             return port if active and ours else None
 
-        if self._wait(find, deadline, look) is None:
-            port = self.port(uid)
+        if self._wait_until(find, deadline, raise_if_over) is None:
+            port = self.get_port(uid)
             condition = port.conditions.get('Active') if port else None
             raise TransientError(
                 'the VFs are attached, but their ports did not become '
-                f'active{self._because()}: '
+                f'active{self._trouble_suffix()}: '
                 f'{condition.message if condition else "nothing is known"}'
             )
 
-    def _wait(
+    def _wait_until(
         self,
         find: Callable[[], T | None],
         deadline: float,
-        look: Callable[[], None],
+        raise_if_over: Callable[[], None],
     ) -> T | None:
         """What ``find`` finds, as soon as it does; None after the deadline."""
         with self._changed:
             while (found := find()) is None:
-                look()
+                raise_if_over()
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return None
                 self._changed.wait(min(left, 1.0))  # to look in between
             return found
 
-    def _because(self) -> str:
+    def _trouble_suffix(self) -> str:
         return f' ({self.trouble})' if self.trouble else ''
 
     def _pod_changed(self, change: Change[KnownPod]) -> None:
@@ -278,12 +284,12 @@ class NodeView:
                 named = self._by_name.setdefault((pod.namespace, pod.name), {})
                 named[pod.uid] = change.new
             self._changed.notify_all()
-        self._tell(str(change.key))
+        self._tell_listeners(str(change.key))
 
     def _port_changed(self, change: Change[PortObject]) -> None:
-        self.wake()
-        self._tell(str(change.key))
+        self.wake_waiters()
+        self._tell_listeners(str(change.key))
 
-    def _tell(self, uid: str) -> None:
+    def _tell_listeners(self, uid: str) -> None:
         for listener in self._listeners:
             listener(uid)

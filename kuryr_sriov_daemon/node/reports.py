@@ -55,11 +55,13 @@ class StatusReports:
         # A pod's port is not active before its report is there.
         self._queue: WorkQueue[str] = WorkQueue(longest_pause=10.0)
         self._drifts: Mapping[tuple[str, str], str] = {}
-        self._thread = threading.Thread(target=self._run, name='reports')
+        self._thread = threading.Thread(
+            target=self._serve_queue, name='reports'
+        )
 
     def start(self) -> None:
         """Report from now on; first of all pods that have VFs."""
-        self._view.tell(self._pod_changed)
+        self._view.add_listener(self._pod_changed)
         for record in self._node.attachments():
             self.report(record.sandbox.pod)
         self._thread.start()
@@ -83,15 +85,15 @@ class StatusReports:
                 self.report(record.sandbox.pod)
 
     def _pod_changed(self, uid: str) -> None:
-        port = self._view.port(uid)
+        port = self._view.get_port(uid)
         if port is not None and (port.promises or port.attachments):
             self._queue.put(uid)
 
-    def _run(self) -> None:
+    def _serve_queue(self) -> None:
         while (uid := self._queue.take()) is not None:
             well = True
             try:
-                self._report(uid)
+                self._report_pod(uid)
             except KuryrSriovError as error:
                 # Permanent ones too: a role may be bound later, and an API
                 # server that has just started forbids what it will allow.
@@ -103,8 +105,8 @@ class StatusReports:
             finally:
                 self._queue.done(uid, well=well)
 
-    def _report(self, uid: str) -> None:
-        port = self._view.port(uid)
+    def _report_pod(self, uid: str) -> None:
+        port = self._view.get_port(uid)
         if port is None:
             return  # nobody is left to be told, or it is not known yet
         records = {
@@ -118,10 +120,10 @@ class StatusReports:
         }
         told = {one.interface: one for one in port.attachments}
         attachments = [
-            self._attachment(record, attached[ifname], told.get(ifname))
+            self._report_of(record, attached[ifname], told.get(ifname))
             for ifname, record in records.items()
         ]
-        condition = _condition(port, attachments)
+        condition = _attached_condition(port, attachments)
         before = port.conditions.get('Attached')
         if before is None and not attachments:
             return  # its ADD has not come yet, which is no news
@@ -129,14 +131,14 @@ class StatusReports:
             before
         ):
             kept = before and before.status == condition.status
-            since = before.since if before and kept else _now()
+            since = before.since if before and kept else _now_text()
             condition = dataclasses.replace(condition, since=since)
             self._kubernetes.report(port.pod, attachments, condition)
-        known = self._view.pod(uid)
+        known = self._view.get_pod(uid)
         if self._annotate and known is not None and not known.is_over:
             self._write_network_status(known, port, list(attached.values()))
 
-    def _attachment(
+    def _report_of(
         self,
         record: Attachment,
         attached: AttachedVif,
@@ -153,7 +155,7 @@ class StatusReports:
             location=attached.location,
             driver=record.driver,
             pf=record.pf,
-            attached_at=told.attached_at if told and same else _now(),
+            attached_at=told.attached_at if told and same else _now_text(),
             message=self._drifts.get(record.key, ''),
         )
 
@@ -175,7 +177,7 @@ class StatusReports:
             )
 
 
-def _condition(
+def _attached_condition(
     port: PortObject, attachments: Sequence[ReportedAttachment]
 ) -> Condition:
     """The condition Attached."""
@@ -203,5 +205,5 @@ def _read_status(text: str) -> list[Mapping[str, Any]]:
     return [item for item in items if isinstance(item, dict)]
 
 
-def _now() -> str:
+def _now_text() -> str:
     return datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')

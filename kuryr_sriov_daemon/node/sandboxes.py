@@ -62,20 +62,20 @@ class Sandboxes:
     @contextlib.contextmanager
     def adding(self, container_id: str) -> Iterator[Adding]:
         """While an ADD is in progress."""
-        with self._used(container_id) as sandbox:
+        with self._hold_sandbox(container_id) as sandbox:
             yield Adding(sandbox)
 
     @contextlib.contextmanager
     def deleting(self, container_id: str) -> Iterator[None]:
         """End the ADDs that came before, and be alone with the sandbox."""
-        with self._used(container_id) as sandbox:
+        with self._hold_sandbox(container_id) as sandbox:
             with self._lock:
                 sandbox.deletions += 1
             with sandbox.lock:
                 yield
 
     @contextlib.contextmanager
-    def _used(self, container_id: str) -> Iterator[_Sandbox]:
+    def _hold_sandbox(self, container_id: str) -> Iterator[_Sandbox]:
         with self._lock:
             sandbox = self._sandboxes.setdefault(container_id, _Sandbox())
             sandbox.users += 1

@@ -59,7 +59,7 @@ class Upkeep:
         self.drifts: Mapping[tuple[str, str], str] = {}
         self.owed: Mapping[tuple[str, str], str] = {}
         self.without_vfs: tuple[Pod, ...] = ()
-        self._thread = threading.Thread(target=self._run, name='upkeep')
+        self._thread = threading.Thread(target=self._run_tasks, name='upkeep')
 
     def start(self) -> None:
         """Begin; the first of each is due after its period."""
@@ -72,7 +72,7 @@ class Upkeep:
             self._changed.notify()
         self._thread.join()
 
-    def repair(self) -> None:
+    def reconcile_soon(self) -> None:
         """Reconcile soon."""
         with self._changed:
             due = self._due[self.reconcile], time.monotonic() + SOON
@@ -91,7 +91,7 @@ class Upkeep:
         for record in self._node.attachments() if self.owed else ():
             if record.key in self.owed:
                 why = self.owed[record.key]
-                self._warn(record, 'VfNotRestored', why, 'Restore')
+                self._tell_pod(record, 'VfNotRestored', why, 'Restore')
 
     def check(self) -> None:
         """Compare every VF with its record, and pods with their promises."""
@@ -106,7 +106,7 @@ class Upkeep:
             except KuryrSriovError as error:
                 drifts[record.key] = str(error)
                 if self._is_on_record(record):
-                    self._warn(record, 'VfDrifted', str(error), 'Check')
+                    self._tell_pod(record, 'VfDrifted', str(error), 'Check')
                 else:
                     del drifts[record.key]
         self.drifts = drifts
@@ -123,8 +123,8 @@ class Upkeep:
             record.sandbox.pod.uid for record in self._node.attachments()
         }
         without = []
-        for uid, known in self._view.pods().items():
-            port = self._view.port(uid)
+        for uid, known in self._view.list_pods().items():
+            port = self._view.get_port(uid)
             if (
                 known.phase == 'Running'
                 and uid not in served
@@ -146,12 +146,12 @@ class Upkeep:
                 )
             )
 
-    def _warn(
+    def _tell_pod(
         self, record: Attachment, reason: str, note: str, action: str
     ) -> None:
         self._tell(PodEvent(record.sandbox.pod, reason, note, action))
 
-    def _run(self) -> None:
+    def _run_tasks(self) -> None:
         while True:
             with self._changed:
                 task = min(self._due, key=lambda task: self._due[task])

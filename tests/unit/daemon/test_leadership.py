@@ -72,7 +72,7 @@ class Candidate(Leadership):
         super().__init__(None, 'ns', 'lease', name, timing)
 
     def look(self):
-        return self._attempt()
+        return self._try_to_lead()
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_each_taking_over_is_counted(pair, clock, leases):
 def test_it_waits_for_its_turn_and_keeps_it(leases):
     one = Leadership(None, 'ns', 'l', 'one', Timing(0.4, 0.3, 0.02))
     assert one.wait_for_lease()
-    keeping = threading.Thread(target=one.keep)
+    keeping = threading.Thread(target=one.renew_until_lost)
     keeping.start()
     leases.away = True
     keeping.join(10)

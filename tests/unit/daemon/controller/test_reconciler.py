@@ -478,10 +478,12 @@ def test_a_condition_keeps_its_time_while_its_status_does():
     old = Condition('False', 'NotAttached', 'none', '2026-01-01T00:00:00Z')
     theirs = Condition('True', 'Attached')
     found = port('1', conditions={'Active': old, 'Attached': theirs})
-    failed = conditions.failed(ProviderUnavailable('why'))
-    merged = conditions.merge(found, {'Active': failed})
+    failed = conditions.failure_of(ProviderUnavailable('why'))
+    merged = conditions.merge_conditions(found, {'Active': failed})
     assert merged.keys() == {'Active'}
     assert merged['Active'].since == old.since
     assert merged['Active'].message == 'why'
-    merged = conditions.merge(found, {'Active': conditions.ACTIVATED})
+    merged = conditions.merge_conditions(
+        found, {'Active': conditions.ACTIVATED}
+    )
     assert merged['Active'].since > old.since

@@ -82,7 +82,7 @@ def test_the_active_file_is_the_first_that_runtimes_read(
 ):
     for name in files:
         write(folder / name, a_list(BRIDGE))
-    assert conflist.active() == folder / '05-a.conflist'
+    assert conflist.find_active() == folder / '05-a.conflist'
     conflist.insert()
     changed = [name for name in files if read(folder / name) != a_list(BRIDGE)]
     assert changed == ['05-a.conflist']

@@ -68,14 +68,14 @@ class ControllerDaemon:
     def __init__(self, conf: Any, identity: str) -> None:
         own = conf.sriov_controller
         self._conf = conf
-        self._kubernetes = Kubernetes(self._connect(timeout=10.0))
+        self._kubernetes = Kubernetes(self._make_session(timeout=10.0))
         self._leadership = Leadership(
             # two attempts of it fit into the time that a leader has
-            self._connect(timeout=own.lease_duration / 5),
+            self._make_session(timeout=own.lease_duration / 5),
             own.lease_namespace,
             own.lease_name,
             identity,
-            _timing(own.lease_duration),
+            _timing_of(own.lease_duration),
         )
         self._queue: WorkQueue[str] = WorkQueue()
         self._events = PodEvents(self._kubernetes.session, NAME, identity)
@@ -106,11 +106,11 @@ class ControllerDaemon:
         :raises ConfigurationError: listing every mistake in kuryr.conf.
         """
         self.health.start()
-        self._start('events', self._events.run)
+        self._start_thread('events', self._events.run)
         try:
             if self._load_drivers() and self._leadership.wait_for_lease():
-                self._start('lease', self._keep_lease)
-                self._lead()
+                self._start_thread('lease', self._keep_lease)
+                self._work_as_leader()
         finally:
             self._shut_down()
         if self._told_to_end:
@@ -141,7 +141,7 @@ class ControllerDaemon:
             self._library = Controller(
                 self._conf,
                 self._get_nad,
-                self._publish,
+                self._publish_vifs,
                 cluster_uid=cluster_uid,
                 observe=self._metrics.observe,
             )
@@ -154,7 +154,7 @@ class ControllerDaemon:
             return True
         return False
 
-    def _lead(self) -> None:
+    def _work_as_leader(self) -> None:
         self._library.gain_leadership()
         caches: dict[str, ObjectCache[Any]] = {
             'pods': self._pods,
@@ -162,7 +162,7 @@ class ControllerDaemon:
             'port objects': self._watched_ports,
         }
         for name, cache in caches.items():
-            self._start(f'watch {name}', cache.run)
+            self._start_thread(f'watch {name}', cache.run)
         for cache in caches.values():
             while not cache.wait_complete(0.2):
                 if self._over.is_set():
@@ -173,13 +173,13 @@ class ControllerDaemon:
         )
         self._working = True
         for number in range(self._conf.sriov_controller.workers):
-            self._start(f'worker {number}', self._work)
-        self._start('orphans', self._look_for_orphans)
-        self._start('confirm', self._confirm)
+            self._start_thread(f'worker {number}', self._serve_queue)
+        self._start_thread('orphans', self._look_for_orphans)
+        self._start_thread('confirm', self._confirm_silent_vifs)
         self._over.wait()
 
     def _keep_lease(self) -> None:
-        self._leadership.keep()
+        self._leadership.renew_until_lost()
         self._over.set()
 
     def _shut_down(self) -> None:
@@ -200,15 +200,15 @@ class ControllerDaemon:
             self._leadership.give_up()
         self.health.stop()
 
-    def _work(self) -> None:
+    def _serve_queue(self) -> None:
         while (uid := self._queue.take()) is not None:
             began = time.monotonic()
-            outcome = self._work_on(uid)
+            outcome = self._reconcile_pod(uid)
             self._queue.done(uid, well=outcome == 'done')
             seconds = time.monotonic() - began
             self._metrics.pod_seconds.labels(outcome).observe(seconds)
 
-    def _work_on(self, uid: str) -> str:
+    def _reconcile_pod(self, uid: str) -> str:
         """Look at one pod, and plan when to do it again if need be."""
         if not self._leadership.is_leader():
             return 'not leading'
@@ -254,7 +254,7 @@ class ControllerDaemon:
             return not kept.ended
         return self._kubernetes.is_pod_there(pod)
 
-    def _confirm(self) -> None:
+    def _confirm_silent_vifs(self) -> None:
         """Ask the provider for those that it has not confirmed."""
         period = self._conf.sriov_controller.confirm_period
         while not self._over.wait(period) and self._leadership.is_leader():
@@ -295,16 +295,16 @@ class ControllerDaemon:
         # made so recently that the watch has not told it yet, or not there
         return kept or self._kubernetes.get_nad(namespace, name)
 
-    def _publish(self, pod: Pod, vifs: Any) -> None:
+    def _publish_vifs(self, pod: Pod, vifs: Any) -> None:
         self._reconciler.publish(pod, vifs)
 
-    def _connect(self, timeout: float) -> KubernetesSession:
+    def _make_session(self, timeout: float) -> KubernetesSession:
         own = self._conf.sriov_daemon
         return KubernetesSession(
             own.api_root, own.kubeconfig, timeout=timeout, user_agent=NAME
         )
 
-    def _start(self, name: str, target: Callable[[], None]) -> None:
+    def _start_thread(self, name: str, target: Callable[[], None]) -> None:
         # A daemon thread: one that hangs does not keep the process alive.
         thread = threading.Thread(target=target, name=name, daemon=True)
         thread.start()
@@ -355,5 +355,5 @@ class ControllerDaemon:
         )
 
 
-def _timing(duration: float) -> Timing:
+def _timing_of(duration: float) -> Timing:
     return Timing(duration, duration * 2 / 3, duration / 7.5)
