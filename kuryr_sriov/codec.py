@@ -43,18 +43,18 @@ def from_json(
         and what to do.
     """
     try:
-        value: T = _decoder(cls).decode(text)
+        value: T = _decoder_of(cls).decode(text)
         return value
     except (msgspec.DecodeError, ValueError, RecursionError) as cause:
         raise error(str(cause)) from cause
 
 
-def _decoder(cls: Any) -> Any:
+def _decoder_of(cls: Any) -> Any:
     # msgspec crashes where two threads are the first to need a dataclass.
     with _BUILDING:
-        return _built(cls)
+        return _build_decoder(cls)
 
 
 @functools.cache
-def _built(cls: Any) -> Any:
+def _build_decoder(cls: Any) -> Any:
     return msgspec.json.Decoder(cls)

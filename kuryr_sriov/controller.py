@@ -15,7 +15,7 @@ from kuryr_sriov.handlers.events import (
     Event,
     Observer,
     ignore_event,
-    logged,
+    logging_observer,
     telling,
 )
 from kuryr_sriov.handlers.pipeline import Pipeline
@@ -60,7 +60,7 @@ class Controller:
             loading.read_section(conf, subnet_driver),
             self.vifs.describe_subnet,
         )
-        self._observe = logged(observe)
+        self._observe = logging_observer(observe)
         self._memory = request_memory.RequestMemory()
         self._pods = KeyedLocks()
         self._orphans = orphans.OrphanCollector(

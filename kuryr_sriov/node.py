@@ -23,7 +23,7 @@ from kuryr_sriov.handlers.events import (
     Observer,
     about_attachment,
     ignore_event,
-    logged,
+    logging_observer,
     telling,
 )
 from kuryr_sriov.handlers.pipeline import Pipeline
@@ -59,7 +59,7 @@ class Node:
         self._host = host or linux.NodeHost(
             is_guest=conf.sriov.node_is_guest or None
         )
-        self._observe = logged(observe)
+        self._observe = logging_observer(observe)
         self._resources = loading.resource_mappings(conf)
         self._bindings: dict[str, base.BindingDriver] = {}
         self._bindings_lock = threading.Lock()
@@ -144,7 +144,7 @@ class Node:
         success. It takes ``[sriov] attachment_timeout`` at most.
         """
         with (
-            self._telling('detach', container_id, ifname),
+            self._tell_operation('detach', container_id, ifname),
             wait.limit(self._timeout),
         ):
             # First: an attach under way finds it, or has its record by now.
@@ -160,7 +160,7 @@ class Node:
 
         :raises Drifted: a VF is not as it was attached.
         """
-        with self._telling('check', container_id, ifname):
+        with self._tell_operation('check', container_id, ifname):
             records = self.ledger.of(container_id, ifname)
             if not records:
                 raise exceptions.Drifted(
@@ -179,7 +179,7 @@ class Node:
         something. Each fails by itself, and so does a record that cannot be
         read.
         """
-        with self._telling('reconcile'):
+        with self._tell_operation('reconcile'):
             result = self._restorer.restore_all(
                 self.ledger.all(),
                 'reconcile',
@@ -205,7 +205,7 @@ class Node:
         """
         validate.check_container_ids(valid_container_ids)
         valid = frozenset(valid_container_ids)
-        with self._telling('collect-garbage'):
+        with self._tell_operation('collect-garbage'):
             return self._restorer.restore_all(
                 self.ledger.all(),
                 'collect-garbage',
@@ -319,7 +319,7 @@ class Node:
             )
         )
 
-    def _telling(
+    def _tell_operation(
         self, operation: str, container_id: str = '', ifname: str = ''
     ) -> AbstractContextManager[None]:
         """Tell the beginning and the end of a whole call."""

@@ -66,15 +66,15 @@ def _too_few(
     foreign = [id_ for id_ in ids if not model.PCI_ADDRESS.fullmatch(id_)]
     used = [id_ for id_ in ids if id_ in busy]
     message = (
-        f'{_listed(names)} need {len(names)} of {resource}, but the '
+        f'{_join_words(names)} need {len(names)} of {resource}, but the '
         f'kubelet allocated {len(ids)} to the pod'
     )
     if used:
-        message += f', and other interfaces of it use {_listed(used)}'
+        message += f', and other interfaces of it use {_join_words(used)}'
     if foreign:
         message += (
-            f', and {_listed(foreign)} is no PCI address: the device plugin '
-            f'must offer nothing but VFs as {resource}'
+            f', and {_join_words(foreign)} is no PCI address: the device '
+            f'plugin must offer nothing but VFs as {resource}'
         )
     return exceptions.NotAllocated(
         f"{message}; the pod's containers must request one {resource} for "
@@ -82,5 +82,5 @@ def _too_few(
     )
 
 
-def _listed(words: Iterable[str]) -> str:
+def _join_words(words: Iterable[str]) -> str:
     return ', '.join(words)

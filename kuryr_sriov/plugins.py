@@ -147,12 +147,12 @@ def load_plugin(kind: Kind, name: str) -> type[Any]:
         plugin: Any = _Manager(entry_point).driver
     except Exception as error:
         raise PluginError(
-            f'{_describe(kind, entry_point)} cannot be imported: '
+            f'{_describe_plugin(kind, entry_point)} cannot be imported: '
             f'{type(error).__name__}: {error}; repair or reinstall it.'
         ) from error
     reason = find_breach(plugin, kind)
     if reason:
-        raise PluginError(f'{_describe(kind, entry_point)} {reason}')
+        raise PluginError(f'{_describe_plugin(kind, entry_point)} {reason}')
     return cast(type[Any], plugin)
 
 
@@ -166,7 +166,9 @@ def _find_entry_point(kind: Kind, name: str) -> EntryPoint:
             f'choose another.'
         )
     if len(found) > 1:
-        labels = ' and '.join(sorted(_describe(kind, each) for each in found))
+        labels = ' and '.join(
+            sorted(_describe_plugin(kind, each) for each in found)
+        )
         raise PluginError(
             f'{labels} have the same name; uninstall all but one.'
         )
@@ -189,7 +191,7 @@ class _Manager(DriverManager):  # type: ignore[type-arg]
         return [self._entry_point]
 
 
-def _describe(kind: Kind, entry_point: EntryPoint) -> str:
+def _describe_plugin(kind: Kind, entry_point: EntryPoint) -> str:
     distribution = entry_point.dist
     origin = (
         f'{distribution.name} {distribution.version}'

@@ -47,7 +47,7 @@ class Checkpoint(base.Allocations):
         :raises KubeletUnavailable: the file cannot be read.
         """
         try:
-            return _devices(self._read(), pod)
+            return _devices_of(self._read_file(), pod)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise exceptions.KubeletUnavailable(
                 f'{self.path} is no checkpoint of the kubelet '
@@ -55,7 +55,7 @@ class Checkpoint(base.Allocations):
                 'enable_pod_resource_service = True, which does not need it'
             ) from error
 
-    def _read(self) -> Any:
+    def _read_file(self) -> Any:
         try:
             with open(self.path, 'rb') as file:
                 return json.load(file)
@@ -68,28 +68,29 @@ class Checkpoint(base.Allocations):
             ) from error
 
 
-def _devices(checkpoint: Any, pod: model.Pod) -> tuple[model.Device, ...]:
+def _devices_of(checkpoint: Any, pod: model.Pod) -> tuple[model.Device, ...]:
     entries = checkpoint['Data']['PodDeviceEntries'] or ()
     devices = {
         model.Device(
-            _typed(entry['ResourceName'], str), _typed(device_id, str)
+            _require_type(entry['ResourceName'], str),
+            _require_type(device_id, str),
         )
         for entry in entries
         if entry['PodUID'] == pod.uid
         and (not pod.containers or entry['ContainerName'] in pod.containers)
-        for device_id in _ids(entry['DeviceIDs'])
+        for device_id in _flatten_ids(entry['DeviceIDs'])
     }
     return tuple(sorted(devices, key=lambda d: (d.resource, d.pci)))
 
 
-def _ids(ids: Any) -> Iterator[Any]:
+def _flatten_ids(ids: Any) -> Iterator[Any]:
     """By NUMA node, or, before Kubernetes 1.20, a plain list."""
     for node in ids.values() if isinstance(ids, Mapping) else (ids,):
         # Go writes a list of nothing as null.
-        yield from _typed(node or [], list)
+        yield from _require_type(node or [], list)
 
 
-def _typed(value: Any, kind: type[T]) -> T:
+def _require_type(value: Any, kind: type[T]) -> T:
     if not isinstance(value, kind):
         raise TypeError(f'{value!r} is no {kind.__name__}')
     return value

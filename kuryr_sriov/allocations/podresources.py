@@ -20,7 +20,7 @@ import grpc
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.allocations import base
-from kuryr_sriov.allocations.podresources_messages import messages
+from kuryr_sriov.allocations.podresources_messages import message_classes
 from kuryr_sriov.host import wait
 
 GET = '/v1.PodResourcesLister/Get'
@@ -74,14 +74,14 @@ class PodResources(base.Allocations):
             frozenset(
                 model.Device(resource, device_id)
                 for container in listed.containers
-                for resource, device_id in _ids(container.devices)
+                for resource, device_id in _list_ids(container.devices)
             )
-            for listed in self._listed(pod)
+            for listed in self._find_pods(pod)
         }
         # Before Kubernetes 1.34 pods that have ended are listed as well.
         holdings.discard(frozenset())
         if len(holdings) > 1:
-            raise _unavailable(
+            raise _kubelet_error(
                 self.path,
                 f'lists {len(holdings)} pods {pod} with devices, and not '
                 'which of them is meant; delete those that have ended',
@@ -94,28 +94,28 @@ class PodResources(base.Allocations):
 
         :raises KubeletUnavailable: no answer, or the kubelet is too old.
         """
-        with self._connect() as connection:
+        with self._open_connection() as connection:
             reply = connection.ask(
                 ALLOCATABLE,
-                messages()['AllocatableResourcesRequest'](),
+                message_classes()['AllocatableResourcesRequest'](),
                 'AllocatableResourcesResponse',
                 ('UNIMPLEMENTED', 'UNKNOWN'),
             )
         if reply is None:
-            raise _unavailable(
+            raise _kubelet_error(
                 self.path,
                 'does not say what is allocatable (Kubernetes 1.23 and later '
                 'do); see status.allocatable of the node object',
             )
         offers: dict[str, set[str]] = {}
-        for resource, device_id in _ids(reply.devices):
+        for resource, device_id in _list_ids(reply.devices):
             offers.setdefault(resource, set()).add(device_id)
         return {name: tuple(sorted(ids)) for name, ids in offers.items()}
 
-    def _listed(self, pod: model.Pod) -> list[Any]:
+    def _find_pods(self, pod: model.Pod) -> list[Any]:
         """The kubelet's pods of that namespace and name, at least one."""
         key = pod.namespace, pod.name
-        with self._connect() as connection:
+        with self._open_connection() as connection:
             learnt, first = self._learnt
             if learnt != connection.socket:
                 first = 0
@@ -123,7 +123,7 @@ class PodResources(base.Allocations):
                 # An answer to Get is, on the wire, a list of one pod.
                 reply = connection.ask(
                     method,
-                    _request(method, pod),
+                    _request_for(method, pod),
                     'ListPodResourcesResponse',
                     elsewhere,
                 )
@@ -132,20 +132,20 @@ class PodResources(base.Allocations):
                 pods = reply.pod_resources
                 found = [p for p in pods if (p.namespace, p.name) == key]
                 if not found:
-                    raise _unavailable(
+                    raise _kubelet_error(
                         self.path,
                         f'does not know pod {pod}: it has only just started, '
                         'or the pod is deleted or on another node',
                     )
                 self._learnt = connection.socket, number
                 return found
-        raise _unavailable(
+        raise _kubelet_error(
             self.path,
             'serves neither v1 nor v1alpha1 of PodResources; Kubernetes 1.20 '
             'and later serve v1',
         )
 
-    def _connect(self) -> _Connection:
+    def _open_connection(self) -> _Connection:
         self._process = self._process or os.getpid()
         if self._process != os.getpid():
             raise exceptions.PermanentError(
@@ -162,7 +162,7 @@ class _Connection:
         try:
             status = os.stat(path)
         except OSError as error:
-            raise _unavailable(
+            raise _kubelet_error(
                 path,
                 f'has no socket there: {error.strerror}; [sriov] '
                 "kubelet_root_dir must be the kubelet's --root-dir, with its "
@@ -198,7 +198,7 @@ class _Connection:
         call = self._channel.unary_unary(
             method,
             request_serializer=type(request).SerializeToString,
-            response_deserializer=messages()[reply].FromString,
+            response_deserializer=message_classes()[reply].FromString,
         )
         pause = _SHORTEST_PAUSE
         refusal: grpc.RpcError | None = None
@@ -211,15 +211,17 @@ class _Connection:
                     return None
                 if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                     # What has used up the time is the reason to tell.
-                    raise self._failed(refusal or error) from error
+                    raise self._call_error(refusal or error) from error
                 if not _rate_limited(error) or left < pause:
-                    raise self._failed(error) from error
+                    raise self._call_error(error) from error
                 refusal = error
             # Out of step with the others that were refused.
             time.sleep(random.uniform(pause / 2, pause))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _failed(self, error: grpc.RpcError) -> exceptions.KubeletUnavailable:
+    def _call_error(
+        self, error: grpc.RpcError
+    ) -> exceptions.KubeletUnavailable:
         status, details = error.code().name, error.details()
         if _rate_limited(error):
             remedy = 'find the client that asks it all the time'
@@ -236,7 +238,7 @@ class _Connection:
             )
         else:
             remedy = 'see its log, or raise [sriov] kubelet_timeout'
-        return _unavailable(
+        return _kubelet_error(
             self._path,
             f'did not say, in {self._timeout:.3g} s, what it allocated: '
             f'{status}, {details}; {remedy}',
@@ -251,19 +253,19 @@ def _rate_limited(error: grpc.RpcError) -> bool:
     )
 
 
-def _unavailable(path: str, what: str) -> exceptions.KubeletUnavailable:
+def _kubelet_error(path: str, what: str) -> exceptions.KubeletUnavailable:
     return exceptions.KubeletUnavailable(f'The kubelet at {path} {what}')
 
 
-def _request(method: str, pod: model.Pod) -> Any:
+def _request_for(method: str, pod: model.Pod) -> Any:
     if method != GET:
-        return messages()['ListPodResourcesRequest']()
-    return messages()['GetPodResourcesRequest'](
+        return message_classes()['ListPodResourcesRequest']()
+    return message_classes()['GetPodResourcesRequest'](
         pod_namespace=pod.namespace, pod_name=pod.name
     )
 
 
-def _ids(devices: Iterable[Any]) -> Iterator[tuple[str, str]]:
+def _list_ids(devices: Iterable[Any]) -> Iterator[tuple[str, str]]:
     """Resource and id of each device; again for each of its NUMA nodes."""
     for entry in devices:
         for device_id in entry.device_ids:

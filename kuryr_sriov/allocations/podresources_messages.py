@@ -40,7 +40,7 @@ _MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
 
 
 @functools.cache
-def messages() -> Mapping[str, Any]:
+def message_classes() -> Mapping[str, Any]:
     """The service's message classes, by name.
 
     Built at run time: generated code works with one major version of

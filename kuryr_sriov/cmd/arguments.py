@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load(args: argparse.Namespace) -> Any:
+def load_conf(args: argparse.Namespace) -> Any:
     """The configuration that the arguments name, not yet validated.
 
     :raises ConfigurationError: a file cannot be read or parsed.
@@ -42,18 +42,18 @@ def load(args: argparse.Namespace) -> Any:
     return loading.load_config(files=args.config_file)
 
 
-def host(args: argparse.Namespace) -> NodeHost:
+def make_host(args: argparse.Namespace) -> NodeHost:
     """The node that the arguments name.
 
     :raises PluginError: what only nodes need is not installed.
     """
-    with extra('node'):
+    with needs_extra('node'):
         from kuryr_sriov.host import linux
     return linux.NodeHost(args.root)
 
 
 @contextlib.contextmanager
-def extra(name: str) -> Iterator[None]:
+def needs_extra(name: str) -> Iterator[None]:
     """Around an import of what an extra of this distribution brings.
 
     :raises PluginError: it is not installed.

@@ -19,7 +19,7 @@ def to_json(value: object) -> str:
     return json.dumps(codec.to_builtins(value), indent=2)
 
 
-def wrapped(text: str, first: str = '', indent: str = '') -> list[str]:
+def wrap_text(text: str, first: str = '', indent: str = '') -> list[str]:
     """The text's lines; no word, path or option is broken."""
     columns = min(shutil.get_terminal_size((COLUMNS, 24)).columns, COLUMNS)
     return textwrap.wrap(
@@ -32,7 +32,7 @@ def wrapped(text: str, first: str = '', indent: str = '') -> list[str]:
     )
 
 
-def table(
+def format_table(
     rows: Iterable[Sequence[str]], right: Iterable[int] = ()
 ) -> list[str]:
     """Aligned columns, two spaces apart.

@@ -59,7 +59,7 @@ def validate_config(conf: cfg.ConfigOpts, installed: rules.Plugins) -> None:
     :raises ConfigurationError: listing every mistake.
     """
     values, problems = read_options(conf, GROUP, OPTIONS)
-    problems.extend(rules.problems(values, installed))
+    problems.extend(rules.find_problems(values, installed))
     if problems:
         raise ConfigurationError(problems)
 

@@ -32,7 +32,9 @@ _LABEL = '[a-z0-9]([-a-z0-9]*[a-z0-9])?'
 _PREFIX = re.compile(rf'{_LABEL}(\.{_LABEL})*')
 
 
-def problems(sriov: Mapping[str, Any], installed: Plugins) -> Iterator[str]:
+def find_problems(
+    sriov: Mapping[str, Any], installed: Plugins
+) -> Iterator[str]:
     """Every mistake, a sentence each: option, offending part, remedy.
 
     :param sriov: option to value. Rules on an option that is not there,
@@ -47,7 +49,7 @@ def problems(sriov: Mapping[str, Any], installed: Plugins) -> Iterator[str]:
         yield from _check_links(*(sriov[option] for option in _MAPPINGS))
 
 
-def _sentence(option: str, what: str, remedy: str) -> str:
+def _word_problem(option: str, what: str, remedy: str) -> str:
     return f'[sriov] {option}: {what}; {remedy}.'
 
 
@@ -67,7 +69,7 @@ def _check_choices(
     hooks = sriov.get('attachment_hooks', ())
     for hook in dict.fromkeys(hooks):
         if hooks.count(hook) > 1:
-            yield _sentence(
+            yield _word_problem(
                 'attachment_hooks',
                 f'hook {hook!r} is there twice',
                 'remove one',
@@ -84,7 +86,7 @@ def _not_installed(
     pairs = value.items() if isinstance(value, Mapping) else ()
     users = ', '.join(repr(user) for user, used in pairs if used == name)
     of_whom = f' (resource {users})' if users else ''
-    return _sentence(
+    return _word_problem(
         kind.option,
         f'there is no {kind.word} {name!r}{of_whom}',
         f'choose one that is installed '
@@ -96,7 +98,7 @@ def _check_scalars(sriov: Mapping[str, Any]) -> Iterator[str]:
     for option in _TIMEOUTS:
         seconds = sriov.get(option, 1)
         if not 0 < seconds < math.inf:
-            yield _sentence(
+            yield _word_problem(
                 option,
                 f'{seconds} is no time to wait',
                 'set a number of seconds greater than 0',
@@ -104,7 +106,7 @@ def _check_scalars(sriov: Mapping[str, Any]) -> Iterator[str]:
     for option in _PATHS:
         path = sriov.get(option, '/')
         if not path.startswith('/'):
-            yield _sentence(
+            yield _word_problem(
                 option,
                 f'{path!r} is not an absolute path',
                 'let it start with /',
@@ -112,13 +114,13 @@ def _check_scalars(sriov: Mapping[str, Any]) -> Iterator[str]:
     option = 'device_plugin_resource_prefix'
     prefix = sriov.get(option, 'intel.com')
     if '/' in prefix:
-        yield _sentence(
+        yield _word_problem(
             option,
             f'{prefix!r} contains a slash',
             f'set what is before it, such as {prefix.split("/")[0]!r}',
         )
     elif not _PREFIX.fullmatch(prefix):
-        yield _sentence(
+        yield _word_problem(
             option,
             f'{prefix!r} is not a DNS name in lower case',
             'set the resourcePrefix of the device plugin',
@@ -132,13 +134,13 @@ def _check_subnets(sriov: Mapping[str, Any]) -> Iterator[str]:
     neutron = sriov.get('vif_driver') == 'neutron'
     for physnet, subnet in subnets.items():
         if not subnet:
-            yield _sentence(
+            yield _word_problem(
                 option,
                 f'physnet {physnet!r} has an empty subnet id',
                 'set the id, or leave the physnet out',
             )
         elif neutron and not _UUID.fullmatch(subnet):
-            yield _sentence(
+            yield _word_problem(
                 option,
                 f'{subnet!r} (physnet {physnet!r}) is not a UUID',
                 'set the id that "openstack subnet show" prints',
@@ -151,7 +153,7 @@ def _check_networks(sriov: Mapping[str, Any]) -> Iterator[str]:
     if sriov.get('vif_driver') == 'neutron':
         for network in networks:
             if not _UUID.fullmatch(network):
-                yield _sentence(
+                yield _word_problem(
                     option,
                     f'{network!r} is not a UUID',
                     'set the id that "openstack network show" prints',
@@ -159,7 +161,7 @@ def _check_networks(sriov: Mapping[str, Any]) -> Iterator[str]:
     resources = sriov.get('physnet_resource_mappings', {})
     for physnet in dict.fromkeys(networks.values()):
         if resources and physnet not in resources:
-            yield _sentence(
+            yield _word_problem(
                 'physnet_resource_mappings',
                 f'physnet {physnet!r} of {option} has no resource',
                 f"add '{physnet}:RESOURCE'",
@@ -169,7 +171,7 @@ def _check_networks(sriov: Mapping[str, Any]) -> Iterator[str]:
 def _check_physnets(option: str, mapping: Mapping[str, str]) -> Iterator[str]:
     for physnet in mapping:
         if not physnet or ',' in physnet:
-            yield _sentence(
+            yield _word_problem(
                 option,
                 f'{physnet!r} is not a physnet',
                 'write PHYSNET:VALUE pairs, each with its colon',
@@ -186,7 +188,7 @@ def _check_resources(sriov: Mapping[str, Any]) -> Iterator[str]:
     for option in names:
         for name in dict.fromkeys(names[option]):
             if not _RESOURCE.fullmatch(name):
-                yield _sentence(
+                yield _word_problem(
                     option,
                     f'{name!r} is not a resource name',
                     'use letters, digits, - and _ only, without prefix',
@@ -196,7 +198,7 @@ def _check_resources(sriov: Mapping[str, Any]) -> Iterator[str]:
         users.setdefault(name, []).append(physnet)
     for name, physnets in users.items():
         if len(physnets) > 1:
-            yield _sentence(
+            yield _word_problem(
                 'physnet_resource_mappings',
                 f'resource {name!r} is on physnets {_list_names(physnets)}',
                 'give each physnet a resource of its own',
@@ -211,21 +213,21 @@ def _check_links(
     """An empty ``resources`` means: each is called like its physnet."""
     for physnet in subnets:
         if resources and physnet not in resources:
-            yield _sentence(
+            yield _word_problem(
                 'physnet_resource_mappings',
                 f'physnet {physnet!r} of default_physnet_subnets has no '
                 f'resource',
                 f"add '{physnet}:RESOURCE'",
             )
         elif not resources and not _RESOURCE.fullmatch(physnet):
-            yield _sentence(
+            yield _word_problem(
                 'physnet_resource_mappings',
                 f'physnet {physnet!r} cannot name its own resource',
                 f"add '{physnet}:RESOURCE'",
             )
     for resource in dict.fromkeys(resources.values() or subnets):
         if resource not in drivers and _RESOURCE.fullmatch(resource):
-            yield _sentence(
+            yield _word_problem(
                 'resource_driver_mappings',
                 f'resource {resource!r} has no driver',
                 f"add '{resource}:DRIVER'",

@@ -268,7 +268,7 @@ class Record(NothingToUndo[AttachRequest]):
 
     def run(self, value: AttachRequest) -> AttachRequest:
         """Fill in ``attachments``."""
-        attachments = [self._record(value, *pair) for pair in value.pairs]
+        attachments = [self._make_record(value, *pair) for pair in value.pairs]
         self._ledger.save(
             attachments,
             intent=value.intent,
@@ -276,7 +276,7 @@ class Record(NothingToUndo[AttachRequest]):
         )
         return dataclasses.replace(value, attachments=attachments)
 
-    def _record(
+    def _make_record(
         self, value: AttachRequest, vif: model.Vif, pci: str
     ) -> model.Attachment:
         driver = self._driver_name(vif.resource)

@@ -90,7 +90,7 @@ def ignore_event(event: Event) -> None:
     """The observer that looks away."""
 
 
-def logged(observe: Observer) -> Observer:
+def logging_observer(observe: Observer) -> Observer:
     """An observer that writes the library's log, then tells ``observe``."""
 
     def log_and_tell(event: Event) -> None:
@@ -151,39 +151,40 @@ def log_event(event: Event) -> None:
     The event's fields are attributes of the record (``extra``), so that a
     JSON formatter has them.
     """
-    level, text = _line(event)
+    level, text = _compose_line(event)
     if LOG.isEnabledFor(level):
         LOG.log(
             level,
             '%s',
             text,
-            extra=_fields(event),
+            extra=_extra_fields(event),
             exc_info=event.error if _is_unexpected(event.error) else None,
         )
 
 
-def _line(event: Event) -> tuple[int, str]:
+def _compose_line(event: Event) -> tuple[int, str]:
+    subject = _describe_subject(event)
     badly = event.phase in ('failed', 'undo-failed')
     if badly and event.step in (event.operation, 'restore'):
         retried = isinstance(event.error, exceptions.TransientError)
         return (
             logging.WARNING if retried else logging.ERROR,
             f'{event.step} failed after {event.seconds:.3f} s: '
-            f'{_subject(event)}: {event.error!s}',
+            f'{subject}: {event.error!s}',
         )
     done = {'connect': 'attached', 'restore': 'restored'}
     if event.phase == 'done' and event.step in done:
         return (
             logging.INFO,
-            f'{done[event.step]} {_subject(event)} in {event.seconds:.3f} s',
+            f'{done[event.step]} {subject} in {event.seconds:.3f} s',
         )
     return (
         logging.DEBUG,
-        f'{event.operation}: {event.step} {event.phase}: {_subject(event)}',
+        f'{event.operation}: {event.step} {event.phase}: {subject}',
     )
 
 
-def _subject(event: Event) -> str:
+def _describe_subject(event: Event) -> str:
     parts = [
         f'VF {event.pci}' if event.pci else '',
         f'interface {event.ifname}' if event.ifname else '',
@@ -194,7 +195,7 @@ def _subject(event: Event) -> str:
     return ', '.join(filter(None, parts)) or 'this node'
 
 
-def _fields(event: Event) -> dict[str, object]:
+def _extra_fields(event: Event) -> dict[str, object]:
     pod = event.pod
     fields = {
         field.name: getattr(event, field.name)

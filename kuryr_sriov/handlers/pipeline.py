@@ -68,20 +68,22 @@ class Pipeline(Generic[T]):
         """Run all steps and return the last one's value."""
         for count, step in enumerate(self._steps, 1):
             try:
-                with telling(self._observe, _event(value, step, 'started')):
+                with telling(
+                    self._observe, _step_event(value, step, 'started')
+                ):
                     value = step.run(value)
             except Exception as error:
-                self._unwind(count, value, error)
+                self._undo_steps(count, value, error)
                 raise
         return value
 
     def undo(self, value: T) -> None:
         """Undo all steps, the last one first."""
         for step in reversed(self._steps):
-            with telling(self._observe, _event(value, step, 'undoing')):
+            with telling(self._observe, _step_event(value, step, 'undoing')):
                 step.undo(value)
 
-    def _unwind(self, count: int, value: T, error: Exception) -> None:
+    def _undo_steps(self, count: int, value: T, error: Exception) -> None:
         undone = Pipeline(self.name, self._steps[:count], self._observe)
         try:
             with wait.limit(self._undo_within, anew=True):
@@ -90,5 +92,5 @@ class Pipeline(Generic[T]):
             error.add_note(f'and undoing it failed: {failure}')
 
 
-def _event(value: T, step: Step[T], phase: Phase) -> Event:
+def _step_event(value: T, step: Step[T], phase: Phase) -> Event:
     return dataclasses.replace(value.event, step=step.name, phase=phase)

@@ -69,7 +69,7 @@ class Isolation:
     on: bool
     shared: Collection[str]
 
-    def check(self, pod: model.Pod, entry: Selection) -> None:
+    def check_entry(self, pod: model.Pod, entry: Selection) -> None:
         """Refuse a network that is not for the pod's namespace.
 
         :raises InvalidAnnotation: naming both namespaces and the options.
@@ -116,7 +116,7 @@ class ReadNetworks(NothingToUndo[Request]):
             request = request_of(entry, nads[key])
             if request is None:
                 continue
-            self._isolation.check(value.pod, entry)
+            self._isolation.check_entry(value.pod, entry)
             requests.append(request)
             if len(requests) > room + NAMED:
                 break  # enough to refuse it for the devices that it lacks

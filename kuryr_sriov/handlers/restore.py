@@ -111,13 +111,13 @@ class Restorer:
         begun = about_attachment(now, 'restore', operation)
         with telling(self._observe, begun):
             if now.boot_id == self._boot_id:
-                self._disconnect(now, operation)
+                self._disconnect_or_owe(now, operation)
             forget = dataclasses.replace(begun, step='forget')
             with telling(self._observe, forget):
                 self._ledger.remove([now])
         return True
 
-    def _disconnect(
+    def _disconnect_or_owe(
         self, attachment: model.Attachment, operation: str
     ) -> None:
         try:
@@ -149,7 +149,7 @@ class Restorer:
             share = wait.time_left(self._timeout * others) / others
             try:
                 with wait.limit(share), contextlib.ExitStack() as held:
-                    _hold(held, locks, lock_of(each), locked)
+                    _hold_lock(held, locks, lock_of(each), locked)
                     if self.restore(each, operation, unless):
                         restored.append(each)
             except Exception as error:
@@ -162,7 +162,7 @@ def lock_of(attachment: model.Attachment) -> str:
     return attachment.pf or attachment.pci
 
 
-def _hold(
+def _hold_lock(
     held: contextlib.ExitStack,
     locks: protocols.Locks,
     pci: str,

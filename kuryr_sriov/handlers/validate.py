@@ -114,13 +114,13 @@ def _wrong_fields(vif: model.Vif) -> Iterator[tuple[str, object]]:
     if not _MAC.fullmatch(vif.mac):
         yield 'mac', vif.mac
     for address in vif.addresses:
-        if not _parses(ipaddress.ip_interface, address):
+        if not _can_parse(ipaddress.ip_interface, address):
             yield 'address', address
     for gateway in vif.gateways:
-        if not _parses(ipaddress.ip_address, gateway):
+        if not _can_parse(ipaddress.ip_address, gateway):
             yield 'gateway', gateway
     for route in vif.routes:
-        if not _parses(ipaddress.ip_network, route.destination):
+        if not _can_parse(ipaddress.ip_network, route.destination):
             yield 'route', route.destination
     if not 0 <= vif.vlan <= _LARGEST_VLAN:
         yield 'vlan', vif.vlan
@@ -131,7 +131,7 @@ def _wrong_fields(vif: model.Vif) -> Iterator[tuple[str, object]]:
             yield name, getattr(vif, name)
 
 
-def _parses(parse: Callable[[str], object], text: str) -> bool:
+def _can_parse(parse: Callable[[str], object], text: str) -> bool:
     try:
         parse(text)
     except ValueError:

@@ -40,7 +40,9 @@ class NadConfig:
     allow: frozenset[str] = frozenset()
 
 
-def read(annotations: Mapping[str, str], invalid: Invalid) -> NadConfig | None:
+def read_nad_config(
+    annotations: Mapping[str, str], invalid: Invalid
+) -> NadConfig | None:
     """What the annotations say; None for a NAD that is not ours.
 
     :param invalid: makes the error from what is wrong and the remedy.

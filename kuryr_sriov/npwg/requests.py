@@ -119,7 +119,7 @@ def request_of(
             f'{what}; {remedy}.'
         )
 
-    config = nad_config.read(_annotations_of(nad), invalid)
+    config = nad_config.read_nad_config(_annotations_of(nad), invalid)
     if config is None:
         return None
     refuse_unknown(entry)

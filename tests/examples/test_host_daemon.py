@@ -31,7 +31,7 @@ class Cluster:
     """A node, its kubelet, and pods by number."""
 
     def __init__(self, folder):
-        self.files = howto_files.read(howto_files.default_folder())
+        self.files = howto_files.read_howto(howto_files.default_folder())
         self.node = SimulatedNode(folder / 'node', self.files.pfs())
         (folder / 'kubelet').mkdir()
         self.kubelet = Kubelet(folder / 'kubelet')

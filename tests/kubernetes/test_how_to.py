@@ -41,7 +41,7 @@ def test_from_pod_to_vfs_and_back(
     tmp_path: Path,
 ) -> None:
     """All but kernel and kubelet is real."""
-    files, body = howto_files.read(FILES), schedule(cluster)
+    files, body = howto_files.read_howto(FILES), schedule(cluster)
     metadata = body['metadata']
     pod = model.Pod(
         'default', metadata['name'], metadata['uid'], howto_files.NODE
@@ -85,7 +85,7 @@ def test_a_network_that_is_not_there_is_named(
 ) -> None:
     published = []
     daemon = Controller(
-        howto_files.read(FILES).conf(tmp_path),
+        howto_files.read_howto(FILES).conf(tmp_path),
         controller.get_nad,
         lambda pod, vifs: published.append(vifs),
     )

@@ -19,7 +19,7 @@ from kuryr_sriov.testing.fixtures.interruption import tell_beginnings
 
 @pytest.fixture
 def files():
-    return howto_files.read(howto_files.default_folder())
+    return howto_files.read_howto(howto_files.default_folder())
 
 
 class World:

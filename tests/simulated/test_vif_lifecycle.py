@@ -20,7 +20,7 @@ NETWORKS = 'k8s.v1.cni.cncf.io/networks'
 
 @pytest.fixture
 def files():
-    return howto_files.read(howto_files.default_folder())
+    return howto_files.read_howto(howto_files.default_folder())
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def blocks():
 
 @pytest.fixture
 def files():
-    return howto_files.read(howto_files.default_folder())
+    return howto_files.read_howto(howto_files.default_folder())
 
 
 def run(block, conf, names):

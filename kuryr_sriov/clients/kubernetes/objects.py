@@ -136,7 +136,7 @@ class Kubernetes:
         :return: the port object as it is then.
         """
         body = portobject.promise_body(pod, vifs, request)
-        answer = self._apply(pod, '', body, CONTROLLER, _no_definition)
+        answer = self._apply_patch(pod, '', body, CONTROLLER, _no_definition)
         return portobject.read_port_object(answer)
 
     def vifs_of(self, pod: model.Pod) -> tuple[model.Vif, ...]:
@@ -169,7 +169,9 @@ class Kubernetes:
         """
         body = portobject.report_body(pod, attachments, condition)
         return portobject.read_port_object(
-            self._apply(pod, 'status', body, NODE, lambda why: _gone(pod, why))
+            self._apply_patch(
+                pod, 'status', body, NODE, lambda why: _pod_gone(pod, why)
+            )
         )
 
     def record(
@@ -186,8 +188,12 @@ class Kubernetes:
         """
         body = portobject.verdict_body(pod, conditions, activated)
         return portobject.read_port_object(
-            self._apply(
-                pod, 'status', body, CONTROLLER, lambda why: _gone(pod, why)
+            self._apply_patch(
+                pod,
+                'status',
+                body,
+                CONTROLLER,
+                lambda why: _pod_gone(pod, why),
             )
         )
 
@@ -266,7 +272,7 @@ class Kubernetes:
             key=lambda body: str(body['metadata']['name']),
         )
 
-    def _apply(
+    def _apply_patch(
         self,
         pod: model.Pod,
         part: str,
@@ -304,7 +310,7 @@ def _no_definition(why: str) -> PermanentError:
     )
 
 
-def _gone(pod: model.Pod, why: str) -> PermanentError:
+def _pod_gone(pod: model.Pod, why: str) -> PermanentError:
     return PermanentError(
         f'{portobject.KIND} {pod.namespace}/{pod.uid} of pod {pod} is gone '
         f'({why}); nothing is left to report'

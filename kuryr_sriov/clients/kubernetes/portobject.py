@@ -167,7 +167,7 @@ def promise_body(
         'requestDigest': request,
         'vifs': codec.to_builtins(promised),
     }
-    return _body(pod, metadata) | {'spec': spec}
+    return _make_body(pod, metadata) | {'spec': spec}
 
 
 def report_body(
@@ -190,7 +190,7 @@ def report_body(
         }
         for one in attachments
     ]
-    return _body(pod, {}) | {
+    return _make_body(pod, {}) | {
         'status': {
             'attachments': [
                 {key: value for key, value in one.items() if value}
@@ -207,7 +207,7 @@ def verdict_body(
     activated: Mapping[str, str],
 ) -> dict[str, Any]:
     """The status by which the controller tells what it did."""
-    return _body(pod, {}) | {
+    return _make_body(pod, {}) | {
         'status': {
             'activated': [
                 {'vifId': vif_id, 'pciAddress': pci}
@@ -221,7 +221,7 @@ def verdict_body(
     }
 
 
-def _body(pod: model.Pod, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _make_body(pod: model.Pod, metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {
         'apiVersion': 'openstack.org/v1',
         'kind': KIND,

@@ -18,7 +18,7 @@ Missing = Callable[[str], Exception]
 """Makes the error for an object that is not there, from the reason."""
 
 
-def unanswered(where: str, error: Exception) -> TransientError:
+def no_answer(where: str, error: Exception) -> TransientError:
     """The error for a request without an answer."""
     return TransientError(
         f'{where}: no answer: {error}; see whether the API server can be '
@@ -35,7 +35,7 @@ def parse_object(data: bytes) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def explain(
+def explain_refusal(
     where: str,
     status: int,
     answer: Mapping[str, Any],

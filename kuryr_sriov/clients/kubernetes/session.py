@@ -24,9 +24,9 @@ from kuryr_sriov.clients.kubernetes.credentials import (
 )
 from kuryr_sriov.clients.kubernetes.refusals import (
     Missing,
-    explain,
+    explain_refusal,
+    no_answer,
     parse_object,
-    unanswered,
 )
 
 APPLY = 'application/apply-patch+yaml'
@@ -122,12 +122,12 @@ class KubernetesSession:
         :param missing: makes the error for a 404.
         """
         path += '?' + urlencode(query) if query else ''
-        response, where = self._send(method, path, body, media_type)
+        response, where = self._send_request(method, path, body, media_type)
         answer = parse_object(response.data)
         if 200 <= response.status < 300 and 'kind' in answer:
             return answer
         headers = response.headers
-        raise explain(where, response.status, answer, missing, headers)
+        raise explain_refusal(where, response.status, answer, missing, headers)
 
     def list_objects(
         self, path: str, query: Mapping[str, object] | None = None
@@ -156,10 +156,12 @@ class KubernetesSession:
         :raises ResourceExpired: its ``resourceVersion`` is too old.
         """
         path += '?' + urlencode({**query, 'watch': 1})
-        response, where = self._send('GET', path, None, JSON, silence)
+        response, where = self._send_request('GET', path, None, JSON, silence)
         with contextlib.closing(response):
             if response.status != 200:
-                raise explain(where, response.status, _refusal(response))
+                raise explain_refusal(
+                    where, response.status, _read_refusal(response)
+                )
             yield WatchStream(response, where)
 
     def close(self) -> None:
@@ -169,7 +171,7 @@ class KubernetesSession:
                 self._connected[1].clear()
                 self._connected = None
 
-    def _send(
+    def _send_request(
         self,
         method: str,
         path: str,
@@ -186,7 +188,7 @@ class KubernetesSession:
         )
         data = None if body is None else json.dumps(body).encode()
         for last in (False, True):
-            credentials, pool = self._connect()
+            credentials, pool = self._open_pool()
             headers = {
                 'Accept': JSON,
                 'User-Agent': self._user_agent,
@@ -207,9 +209,9 @@ class KubernetesSession:
                 )
             except urllib3.exceptions.ProtocolError as error:
                 if last:
-                    raise unanswered(where, error) from error
+                    raise no_answer(where, error) from error
             except urllib3.exceptions.HTTPError as error:
-                raise unanswered(where, error) from error
+                raise no_answer(where, error) from error
             else:
                 if response.status != 401 or last:
                     return response, where
@@ -217,7 +219,7 @@ class KubernetesSession:
                 self.close()  # what was renewed in the file is read then
         raise AssertionError('the last attempt answers or raises')
 
-    def _connect(self) -> tuple[Credentials, Any]:
+    def _open_pool(self) -> tuple[Credentials, Any]:
         with self._lock:
             if self._connected is None:
                 found = find_credentials(self._api_root, self._kubeconfig)
@@ -228,7 +230,7 @@ class KubernetesSession:
             return self._connected
 
 
-def _refusal(response: Any) -> Mapping[str, Any]:
+def _read_refusal(response: Any) -> Mapping[str, Any]:
     """The reason in an answer that was not read yet; it may break off."""
     import urllib3
 
@@ -259,7 +261,7 @@ class WatchStream:
                 for line in filter(bytes.strip, lines):
                     yield parse_object(line)
         except urllib3.exceptions.HTTPError as error:
-            raise unanswered(self._where, error) from error
+            raise no_answer(self._where, error) from error
 
     def interrupt(self) -> None:
         """End it, from another thread."""

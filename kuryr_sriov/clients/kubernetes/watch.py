@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from kuryr_sriov.clients.kubernetes.refusals import explain
+from kuryr_sriov.clients.kubernetes.refusals import explain_refusal
 from kuryr_sriov.clients.kubernetes.session import (
     KubernetesSession,
     WatchStream,
@@ -134,7 +134,7 @@ class ObjectCache(Generic[T]):
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
-                self._follow()
+                self._list_and_watch()
             except ResourceExpired as error:
                 LOG.info('%s', error)
                 self._version = ''
@@ -169,7 +169,7 @@ class ObjectCache(Generic[T]):
         LOG.log(level, '%s; what is known of it may be old', error)
         self._trouble = error
 
-    def _follow(self) -> None:
+    def _list_and_watch(self) -> None:
         """One list, if need be, and one watch, to its end."""
         if not self._version:
             self._version = self._list_all()
@@ -204,29 +204,29 @@ class ObjectCache(Generic[T]):
         for page in self._session.list_objects(self._path, self._query):
             for body in page.get('items') or ():
                 seen.add(self._key(body))
-                self._put(body)
+                self._keep_object(body)
             version = page['metadata']['resourceVersion']
             if self._stopping.is_set():
                 raise TransientError('stopped while listing')
         for key in self._objects.keys() - seen:
-            self._tell(key, None)
+            self._tell_change(key, None)
         return version
 
     def _take_in(self, event: Mapping[str, Any]) -> None:
         kind, body = event.get('type'), event.get('object') or {}
         if kind == 'ERROR' or 'metadata' not in body:
             where = f'watch of {self._path}'
-            raise explain(where, int(body.get('code') or 500), body)
+            raise explain_refusal(where, int(body.get('code') or 500), body)
         if kind == 'DELETED':
-            self._tell(self._key(body), None, deleted=True)
+            self._tell_change(self._key(body), None, deleted=True)
         elif kind != 'BOOKMARK':
-            self._put(body)
+            self._keep_object(body)
         self._version = body['metadata']['resourceVersion']
 
-    def _put(self, body: Mapping[str, Any]) -> None:
-        self._tell(self._key(body), self._keep(body))
+    def _keep_object(self, body: Mapping[str, Any]) -> None:
+        self._tell_change(self._key(body), self._keep(body))
 
-    def _tell(
+    def _tell_change(
         self, key: Hashable, new: T | None, deleted: bool = False
     ) -> None:
         if new is None:

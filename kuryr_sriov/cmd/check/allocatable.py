@@ -29,7 +29,7 @@ def check_kubelet(subject: Subject) -> Iterator[Result]:
     """The kubelet says which devices it gave to whom."""
     sriov = subject.conf.sriov
     if sriov.enable_pod_resource_service:
-        offers = _offers(subject)
+        offers = _ask_for_offers(subject)
         if offers is None:
             yield warning(
                 'The kubelet answers, but is too old to say what it offers.',
@@ -63,7 +63,7 @@ def check_resources(subject: Subject) -> Iterator[Result]:
             '[sriov].',
         )
     try:
-        offers = _offers(subject)
+        offers = _ask_for_offers(subject)
     except exceptions.KubeletUnavailable:
         offers = None  # its service is not used, so that it may be off
     if offers is None:
@@ -80,9 +80,9 @@ def check_resources(subject: Subject) -> Iterator[Result]:
     yield from _without_driver(subject, offers)
 
 
-def _offers(subject: Subject) -> Offers | None:
+def _ask_for_offers(subject: Subject) -> Offers | None:
     """None where the kubelet answers, but knows no such question."""
-    with arguments.extra('node'):
+    with arguments.needs_extra('node'):
         from kuryr_sriov.allocations import podresources
     client = podresources.PodResources(subject.conf.sriov)
     try:

@@ -52,11 +52,11 @@ def check_drivers(subject: Subject) -> Iterator[Result]:
                 driver = plugins.load_plugin(kind, name)
                 loading.read_section(subject.conf, driver)
             except exceptions.PluginError as error:
-                yield _broken(kind, name, error)
+                yield _report_broken(kind, name, error)
             except exceptions.ConfigurationError as error:
                 yield from map(failed, error.problems)
             else:
-                yield ok(f'{_describe(kind)} {name}')
+                yield ok(f'{_describe_kind(kind)} {name}')
 
 
 def check_provider(subject: Subject) -> Iterator[Result]:
@@ -79,11 +79,11 @@ def check_provider(subject: Subject) -> Iterator[Result]:
             yield ok(f'vif driver {name} finds nothing wrong')
 
 
-def _describe(kind: plugins.Kind) -> str:
+def _describe_kind(kind: plugins.Kind) -> str:
     return kind.group.rpartition('.')[2].replace('_', ' ').removesuffix('s')
 
 
-def _broken(
+def _report_broken(
     kind: plugins.Kind, name: str, error: exceptions.PluginError
 ) -> Result:
     """A node can do without the drivers of a controller."""
@@ -92,8 +92,8 @@ def _broken(
     if kind.side == 'node' or not missing:
         return failed(str(error))
     return warning(
-        f'{_describe(kind)} {name} does not load here: {cause}. A node does '
-        'not need it.',
+        f'{_describe_kind(kind)} {name} does not load here: {cause}. A node '
+        'does not need it.',
         'Where the controller runs:',
         "pip install 'kuryr-sriov[controller]'",
     )

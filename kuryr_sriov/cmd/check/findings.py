@@ -93,13 +93,13 @@ def check_in_order(
     """Run all checks, in order."""
     unmet: set[str] = set()
     for check in checks:
-        for result in _results(check, subject, unmet):
+        for result in _run_check(check, subject, unmet):
             if result.status in ('failed', 'skipped'):
                 unmet.add(check.name)
             yield Finding(check.name, result)
 
 
-def _results(
+def _run_check(
     check: Check, subject: Subject, unmet: Iterable[str]
 ) -> Iterator[Result]:
     missing = [name for name in check.needs if name in unmet]

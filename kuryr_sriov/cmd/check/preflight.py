@@ -54,9 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check, print, and tell whether nothing failed."""
-    host = arguments.host(args)
+    host = arguments.make_host(args)
     try:
-        subject = Subject(host, conf=arguments.load(args))
+        subject = Subject(host, conf=arguments.load_conf(args))
     except exceptions.ConfigurationError as error:
         subject = Subject(host, error=error)
     findings = list(check_in_order(CHECKS, subject))
@@ -90,10 +90,10 @@ def report_lines(findings: Sequence[Finding]) -> Iterator[str]:
     for finding, remedy in zip(findings, following, strict=True):
         result = finding.result
         first = f'{result.status:7} {finding.check:10}  '
-        yield from output.wrapped(result.message, first, INDENT)
+        yield from output.wrap_text(result.message, first, INDENT)
         # What several lines share is said below the last.
         if result.remedy != remedy:
-            yield from output.wrapped(
+            yield from output.wrap_text(
                 result.remedy, f'{INDENT}-> ', f'{INDENT}   '
             )
         for command in result.commands:

@@ -45,7 +45,7 @@ class Cloud:
         return dataclasses.replace(files, nads=nads)
 
 
-def read(name: str, subnets: Sequence[str], folder: Path) -> Cloud:
+def read_cloud(name: str, subnets: Sequence[str], folder: Path) -> Cloud:
     """Look the subnets up.
 
     :param subnets: names or ids, one for each network of the pod.
@@ -60,7 +60,9 @@ def read(name: str, subnets: Sequence[str], folder: Path) -> Cloud:
         loading.read_section(conf, NeutronVIFDriver)
     )
     try:
-        ids = [_id(client, subnet.strip(), name) for subnet in subnets]
+        ids = [
+            _find_subnet_id(client, subnet.strip(), name) for subnet in subnets
+        ]
     finally:
         client.close()
     if len(ids) != len(PHYSNETS):
@@ -76,7 +78,9 @@ def read(name: str, subnets: Sequence[str], folder: Path) -> Cloud:
     return Cloud(ids, file)
 
 
-def _id(client: neutron.NeutronClient, subnet: str, cloud: str) -> str:
+def _find_subnet_id(
+    client: neutron.NeutronClient, subnet: str, cloud: str
+) -> str:
     found = client.find('subnets', subnet)
     if len(found) == 1:
         return str(found[0]['id'])

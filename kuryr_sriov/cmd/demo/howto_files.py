@@ -86,7 +86,7 @@ def default_folder() -> Path:
     return checkout if checkout.is_dir() else installed
 
 
-def read(folder: Path, node: str = NODE) -> HowTo:
+def read_howto(folder: Path, node: str = NODE) -> HowTo:
     """Read all files.
 
     :param node: where the pod is scheduled.
@@ -102,7 +102,7 @@ def read(folder: Path, node: str = NODE) -> HowTo:
         return HowTo(
             folder,
             {(NAMESPACE, nad['metadata']['name']): nad for nad in nads},
-            _pod(deployment, node),
+            _make_pod(deployment, node),
             {
                 pool['resourceName']: pool['selectors']['rootDevices']
                 for pool in plugin['resourceList']
@@ -118,7 +118,7 @@ def read(folder: Path, node: str = NODE) -> HowTo:
         ) from error
 
 
-def _pod(deployment: Mapping[str, Any], node: str) -> Mapping[str, Any]:
+def _make_pod(deployment: Mapping[str, Any], node: str) -> Mapping[str, Any]:
     """The pod that the Deployment's controller would make."""
     template = deployment['spec']['template']
     name = deployment['metadata']['name']

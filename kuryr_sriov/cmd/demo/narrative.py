@@ -21,19 +21,21 @@ def describe_changes(
 ) -> list[str]:
     """In which way functions differ, one line for each."""
     return [
-        f'{pci}: ' + ', '.join(_differences(before[pci], after[pci]))
+        f'{pci}: ' + ', '.join(_list_differences(before[pci], after[pci]))
         for pci in before
         if before[pci] != after[pci]
     ]
 
 
-def _differences(before: Any, after: Any, whose: str = '') -> Iterator[str]:
+def _list_differences(
+    before: Any, after: Any, whose: str = ''
+) -> Iterator[str]:
     for field in dataclasses.fields(before):
         old, new = getattr(before, field.name), getattr(after, field.name)
         if old == new:
             continue
         if dataclasses.is_dataclass(old) and dataclasses.is_dataclass(new):
-            yield from _differences(old, new, f'{OWNERS[field.name]} ')
+            yield from _list_differences(old, new, f'{OWNERS[field.name]} ')
         elif field.name in OWNERS:
             yield f'{OWNERS[field.name]} {"appeared" if new else "gone"}'
         elif field.name != 'pinned':  # the PF's MAC says as much

@@ -100,12 +100,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Play it; 0 if everything was given back."""
     with tempfile.TemporaryDirectory(prefix='kuryr-sriov-') as scratch:
-        files = howto_files.read(args.files, args.node)
+        files = howto_files.read_howto(args.files, args.node)
         folder = Path(scratch)
         if args.cloud:
             from kuryr_sriov.cmd.demo import cloud_networks
 
-            found = cloud_networks.read(
+            found = cloud_networks.read_cloud(
                 args.cloud, args.subnets.split(','), folder
             )
             report = play_howto(

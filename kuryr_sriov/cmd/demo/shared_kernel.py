@@ -63,9 +63,9 @@ class _Handler(socketserver.StreamRequestHandler):
             EOFError, pickle.UnpicklingError, BrokenPipeError
         ):
             arguments, named = pickle.load(self.rfile)
-            pickle.dump(self._answer(arguments, named), self.wfile)
+            pickle.dump(self._call_kernel(arguments, named), self.wfile)
 
-    def _answer(self, arguments: Any, named: Any) -> tuple[Any, Any]:
+    def _call_kernel(self, arguments: Any, named: Any) -> tuple[Any, Any]:
         try:
             return self.server.call(*arguments, **named), None
         except Exception as error:  # is raised in the process that asked

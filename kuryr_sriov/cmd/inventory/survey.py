@@ -29,14 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print it."""
-    conf = arguments.load(args)
+    conf = arguments.load_conf(args)
     unread = []
     owners: tuple[model.Attachment, ...] = ()
     try:
         owners = ledger_reader.read(conf.sriov.state_dir)
     except exceptions.KuryrSriovError as error:
         unread.append(f'Who has which VF: {error}')
-    found = take(arguments.host(args), owners, unread)
+    found = take_inventory(arguments.make_host(args), owners, unread)
     if args.json:
         print(output.to_json(found))
     else:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def take(
+def take_inventory(
     host: NodeHost,
     attachments: Iterable[model.Attachment],
     unread: Iterable[str] = (),
@@ -54,10 +54,10 @@ def take(
     :param attachments: the ledger's records.
     :param unread: what is known to be missing from them.
     """
-    return _Taker(host, attachments, unread).take()
+    return _Survey(host, attachments, unread).take_inventory()
 
 
-class _Taker:
+class _Survey:
     def __init__(
         self,
         host: NodeHost,
@@ -65,27 +65,27 @@ class _Taker:
         unread: Iterable[str],
     ) -> None:
         self._host = host
-        self._owners = {a.pci: self._owner(a) for a in attachments}
+        self._owners = {a.pci: self._describe_owner(a) for a in attachments}
         self._unread = list(unread)
 
-    def take(self) -> Inventory:
+    def take_inventory(self) -> Inventory:
         functions = self._host.pci.functions()
         counts = {f.pci: self._host.pci.vf_counts(f.pci) for f in functions}
         pfs = tuple(
-            self._pf(function, functions, *counts[function.pci])
+            self._survey_pf(function, functions, *counts[function.pci])
             for function in functions
             if counts[function.pci][1]
         )
         listed = {v.device.pci for pf in pfs for v in pf.vfs}
         listed.update(pf.device.pci for pf in pfs)
         others = tuple(
-            self._function(function)
+            self._survey_function(function)
             for function in functions
             if function.pci not in listed
         )
         return Inventory(pfs, others, tuple(self._unread))
 
-    def _pf(
+    def _survey_pf(
         self,
         pf: model.PciDevice,
         functions: Iterable[model.PciDevice],
@@ -94,21 +94,23 @@ class _Taker:
     ) -> Pf:
         vfs = [function for function in functions if function.pf == pf.pci]
         vfs.sort(key=lambda vf: (vf.vf_index is None, vf.vf_index))
-        settings = self._settings(pf, vfs)
+        settings = self._read_settings(pf, vfs)
         return Pf(
             pf,
             num_vfs,
             total_vfs,
-            tuple(self._function(vf, settings.get(vf.pci)) for vf in vfs),
+            tuple(
+                self._survey_function(vf, settings.get(vf.pci)) for vf in vfs
+            ),
         )
 
-    def _settings(
+    def _read_settings(
         self, pf: model.PciDevice, vfs: Iterable[model.PciDevice]
     ) -> Mapping[str, model.VfSettings]:
         """What the PF holds for its VFs, by their address."""
         settings: dict[str, model.VfSettings] = {}
         try:
-            link = self._link(pf)
+            link = self._find_link(pf)
             held = self._host.links.pf(link.index).vfs if link and vfs else ()
             by_index = dict(enumerate(held))
             settings = {
@@ -128,22 +130,22 @@ class _Taker:
                 )
         return settings
 
-    def _function(
+    def _survey_function(
         self,
         function: model.PciDevice,
         settings: model.VfSettings | None = None,
     ) -> Function:
         mac = settings.mac if settings else ''
-        link = self._link(function)
+        link = self._find_link(function)
         return Function(
             device=function,
-            away=self._away(function),
+            away=self._is_away(function),
             mac=(link.mac if link else mac) or '',
             settings=settings,
             owner=self._owners.get(function.pci),
         )
 
-    def _link(self, function: model.PciDevice) -> model.Link | None:
+    def _find_link(self, function: model.PciDevice) -> model.Link | None:
         """The interface that sysfs shows, by netlink.
 
         None if netlink shows another one in its place: sysfs is that of
@@ -159,7 +161,7 @@ class _Taker:
         ours = link.pci == function.pci or link.pci.startswith('virtio')
         return link if ours and link.name == function.ifname else None
 
-    def _away(self, function: model.PciDevice) -> bool:
+    def _is_away(self, function: model.PciDevice) -> bool:
         """A netdev that is elsewhere leaves its folder behind, empty."""
         path = pathlib.Path(
             self._host.pci.root, 'sys/bus/pci/devices', function.pci
@@ -167,7 +169,7 @@ class _Taker:
         folders = [path / 'net', *path.glob('virtio*/net')]
         return not function.ifname and any(f.is_dir() for f in folders)
 
-    def _owner(self, attachment: model.Attachment) -> Owner:
+    def _describe_owner(self, attachment: model.Attachment) -> Owner:
         sandbox = attachment.sandbox
         return Owner(
             namespace=sandbox.pod.namespace,

@@ -20,23 +20,25 @@ AWAY = '(away)'
 def lines(inventory: Inventory, root: str) -> Iterator[str]:
     """PFs with their VFs below; the other functions; what is missing."""
     if not inventory.pfs:
-        yield from output.wrapped(_nothing(inventory, root))
+        yield from output.wrap_text(_explain_nothing(inventory, root))
     for number, pf in enumerate(inventory.pfs):
         yield from [''] if number else []
-        yield from _pf(pf)
+        yield from _pf_lines(pf)
     if inventory.others:
         yield ''
         yield 'Without a PF here (plain NICs, or VFs given to this VM):'
-        rows = [OTHERS, *map(_other, inventory.others)]
-        yield from _functions(inventory.others, output.table(rows, (3, 4)))
+        rows = [OTHERS, *map(_other_row, inventory.others)]
+        yield from _function_lines(
+            inventory.others, output.format_table(rows, (3, 4))
+        )
     if inventory.unread:
         yield ''
         yield 'Could not be read:'
         for sentence in inventory.unread:
-            yield from output.wrapped(sentence, '- ', '  ')
+            yield from output.wrap_text(sentence, '- ', '  ')
 
 
-def _nothing(inventory: Inventory, root: str) -> str:
+def _explain_nothing(inventory: Inventory, root: str) -> str:
     if inventory.others:
         return (
             'No network function of this node can have VFs (none has '
@@ -49,26 +51,28 @@ def _nothing(inventory: Inventory, root: str) -> str:
     )
 
 
-def _pf(pf: Pf) -> Iterator[str]:
+def _pf_lines(pf: Pf) -> Iterator[str]:
     device = pf.device
     facts = [
         device.ifname or 'no netdev',
         device.driver or 'no driver',
         f'{device.vendor}:{device.device}',
-        _numa(device),
+        _numa_text(device),
         f'{pf.num_vfs} of {pf.total_vfs} VFs',
     ]
     yield f'PF {device.pci}  ' + ', '.join(filter(None, facts))
     if pf.vfs:
-        rows = [HEADER, *map(_vf, pf.vfs)]
-        yield from _functions(pf.vfs, output.table(rows, (0, 4, 5)))
+        rows = [HEADER, *map(_vf_row, pf.vfs)]
+        yield from _function_lines(
+            pf.vfs, output.format_table(rows, (0, 4, 5))
+        )
 
 
-def _numa(device: model.PciDevice) -> str:
+def _numa_text(device: model.PciDevice) -> str:
     return f'NUMA node {device.numa_node}' if device.numa_node >= 0 else ''
 
 
-def _functions(
+def _function_lines(
     functions: Iterable[Function], table: Iterable[str]
 ) -> Iterator[str]:
     """The table, with the owner below what has one."""
@@ -77,14 +81,14 @@ def _functions(
     for function, row in zip(functions, rows, strict=True):
         yield f'  {row}'
         if function.owner:
-            yield from output.wrapped(
-                _owner(function.owner), ' ' * 6 + '-> ', ' ' * 9
+            yield from output.wrap_text(
+                _owner_text(function.owner), ' ' * 6 + '-> ', ' ' * 9
             )
 
 
-def _vf(function: Function) -> tuple[str, ...]:
+def _vf_row(function: Function) -> tuple[str, ...]:
     index, settings = function.device.vf_index, function.settings
-    pci, driver, netdev, group = _common(function)
+    pci, driver, netdev, group = _common_cells(function)
     return (
         '-' if index is None else str(index),
         pci,
@@ -96,16 +100,16 @@ def _vf(function: Function) -> tuple[str, ...]:
     )
 
 
-def _other(function: Function) -> tuple[str, ...]:
+def _other_row(function: Function) -> tuple[str, ...]:
     node = function.device.numa_node
     return (
-        *_common(function),
+        *_common_cells(function),
         str(node) if node >= 0 else '-',
         function.mac or '-',
     )
 
 
-def _common(function: Function) -> tuple[str, str, str, str]:
+def _common_cells(function: Function) -> tuple[str, str, str, str]:
     device = function.device
     group = device.iommu_group or '-'
     netdev = device.ifname or '-'
@@ -119,7 +123,7 @@ def _common(function: Function) -> tuple[str, str, str, str]:
     )
 
 
-def _owner(owner: Owner) -> str:
+def _owner_text(owner: Owner) -> str:
     text = f'{owner.ifname} of pod {owner.namespace}/{owner.pod}'
     if not owner.alive:
         return f'{text}, whose netns is gone'

@@ -83,7 +83,7 @@ class NodeSide:
             if device.pf:
                 yield from self._read_pf(device)
             try:
-                self._driver(record.driver).check(record)
+                self._load_driver(record.driver).check(record)
             except exceptions.Drifted as error:
                 yield Trouble(str(error))
 
@@ -118,7 +118,7 @@ class NodeSide:
                 'See its cable and its switch.',
             )
 
-    def _driver(self, name: str) -> BindingDriver:
+    def _load_driver(self, name: str) -> BindingDriver:
         plugin = plugins.load_plugin(plugins.BINDING_DRIVERS, name)
         section = loading.read_section(self._conf, plugin)
         driver: BindingDriver = plugin(name, self._host, section)

@@ -62,11 +62,11 @@ def _parse_name(text: str) -> tuple[str, str]:
 
 def run(args: argparse.Namespace) -> int:
     """Tell it, and whether nothing is wrong."""
-    conf = arguments.load(args)
+    conf = arguments.load_conf(args)
     session = KubernetesSession(args.api_root, args.kubeconfig)
     try:
         story = read_story(
-            Kubernetes(session), arguments.host(args), conf, *args.pod
+            Kubernetes(session), arguments.make_host(args), conf, *args.pod
         )
     finally:
         session.close()
@@ -120,7 +120,7 @@ def _names_of_this_node(conf: Any) -> Iterable[str]:
 
 def _read_neutron(conf: Any, vifs: Iterable[model.Vif]) -> Iterator[Line]:
     """What Neutron says of the pod's ports."""
-    with arguments.extra('controller'):
+    with arguments.needs_extra('controller'):
         from kuryr_sriov.clients import neutron
         from kuryr_sriov.drivers.neutron import NeutronVIFDriver
     section = loading.read_section(conf, NeutronVIFDriver)
@@ -153,21 +153,21 @@ def story_lines(story: Story) -> Iterator[str]:
         title = chapter.title
         unread = f'not known: {chapter.unread}' if chapter.unread else ''
         for line in filter(None, (*chapter.facts, unread)):
-            yield from _indented(title, line)
+            yield from _indent_text(title, line)
             title = ''
         for trouble in chapter.troubles:
-            yield from _indented(title, f'!! {trouble.message}')
+            yield from _indent_text(title, f'!! {trouble.message}')
             title = ''
             if trouble.remedy:
-                yield from _indented('', f'-> {trouble.remedy}')
+                yield from _indent_text('', f'-> {trouble.remedy}')
 
 
 def _verdict_lines(story: Story) -> Iterator[str]:
     if story.troubles:
         first, *others = story.troubles
-        yield from output.wrapped(f'Pod {story.pod}: {first.message}')
+        yield from output.wrap_text(f'Pod {story.pod}: {first.message}')
         if first.remedy:
-            yield from output.wrapped(first.remedy, '-> ', '   ')
+            yield from output.wrap_text(first.remedy, '-> ', '   ')
         if others:
             yield f'What else is wrong, {len(others)}, may follow from that.'
     elif any(chapter.unread for chapter in story.chapters):
@@ -178,5 +178,5 @@ def _verdict_lines(story: Story) -> Iterator[str]:
     yield ''
 
 
-def _indented(title: str, text: str) -> list[str]:
-    return output.wrapped(text, f'{title:{WIDTH}}', ' ' * (WIDTH + 3))
+def _indent_text(title: str, text: str) -> list[str]:
+    return output.wrap_text(text, f'{title:{WIDTH}}', ' ' * (WIDTH + 3))

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List, explain or mend."""
-    conf, host = arguments.load(args), arguments.host(args)
+    conf, host = arguments.load_conf(args), arguments.make_host(args)
     records = ledger_reader.read(conf.sriov.state_dir)
     aside = ledger_reader.read_set_aside(conf.sriov.state_dir)
     if args.action is None:
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         )
     explain, mend = ACTIONS[args.action]
     for sentence in (explain(record), _still_runs(host, record)):
-        print(*output.wrapped(sentence), sep='\n', end='\n' * bool(sentence))
+        print(*output.wrap_text(sentence), sep='\n', end='\n' * bool(sentence))
     if not args.yes:
         print(NOTHING_DONE)
         return 1
@@ -96,7 +96,7 @@ def _mend_set_aside(args: argparse.Namespace, conf: Any, host: Any) -> int:
             '(sriov_numvfs), then forget the record'
         )
     print(
-        *output.wrapped(
+        *output.wrap_text(
             f'VF {args.pci}: the record that cannot be read is deleted, and '
             'the VF is free for the next pod as it is now. Look first whether '
             'a pod still has it.'
@@ -144,14 +144,14 @@ def _stuck_lines(
     for one in stuck:
         yield ''
         sandbox = one.record.sandbox.container_id
-        yield from output.wrapped(
+        yield from output.wrap_text(
             f'{describe_record(one.record)}, sandbox {sandbox}: {one.why}.'
         )
         for action in ACTIONS:
             yield f'   # kuryr-sriov repair {action} {one.record.pci}'
     for unreadable in aside:
         yield ''
-        yield from output.wrapped(f'{describe_set_aside(unreadable)}.')
+        yield from output.wrap_text(f'{describe_set_aside(unreadable)}.')
         yield f'   # kuryr-sriov repair forget {unreadable.pci}'
 
 
@@ -173,7 +173,9 @@ def _explain_retry(record: model.Attachment) -> str:
     )
 
 
-def _retry(conf: Any, host: Any, node: Node, record: model.Attachment) -> None:
+def _retry_record(
+    conf: Any, host: Any, node: Node, record: model.Attachment
+) -> None:
     node.detach(*record.key)
 
 
@@ -184,8 +186,10 @@ def _explain_reset(record: model.Attachment) -> str:
     )
 
 
-def _reset(conf: Any, host: Any, node: Node, record: model.Attachment) -> None:
-    with _lock(conf, record):
+def _reset_vf(
+    conf: Any, host: Any, node: Node, record: model.Attachment
+) -> None:
+    with _lock_pf(conf, record):
         if not host.pci.reset(record.pci, conf.sriov.device_timeout):
             raise exceptions.PermanentError(
                 f'{record.pci} cannot be reset (it has no "reset" in sysfs); '
@@ -204,15 +208,15 @@ def _explain_forget(record: model.Attachment) -> str:
     )
 
 
-def _forget(
+def _forget_record(
     conf: Any, host: Any, node: Node, record: model.Attachment
 ) -> None:
-    with _lock(conf, record):
+    with _lock_pf(conf, record):
         now = node.ledger.of(*record.key)
         node.ledger.remove(each for each in now if each.pci == record.pci)
 
 
-def _lock(conf: Any, record: model.Attachment) -> Any:
+def _lock_pf(conf: Any, record: model.Attachment) -> Any:
     """The lock under which a daemon would change the VF."""
     folder = Path(conf.sriov.state_dir, 'locks')
     held = locks.PfLocks(folder, conf.sriov.pf_lock_timeout)
@@ -223,7 +227,7 @@ Explain = Callable[[model.Attachment], str]
 Mend = Callable[[Any, Any, Node, model.Attachment], None]
 
 ACTIONS: dict[str, tuple[Explain, Mend]] = {
-    'retry': (_explain_retry, _retry),
-    'reset': (_explain_reset, _reset),
-    'forget': (_explain_forget, _forget),
+    'retry': (_explain_retry, _retry_record),
+    'reset': (_explain_reset, _reset_vf),
+    'forget': (_explain_forget, _forget_record),
 }

@@ -39,7 +39,7 @@ def choose_addresses(
     for interface in asked:
         network = subnets[0].subnet.network
         holder = allocations.address_holder(
-            network, ip_ranges.number(interface.ip)
+            network, ip_ranges.to_number(interface.ip)
         )
         if holder:
             raise _wish_taken(request, str(interface.ip), holder)
@@ -71,7 +71,7 @@ def _check_asked(
             f'{subnet.prefix}',
             'leave the length out',
         )
-    if ip_ranges.number(ip) not in ip_ranges.usable(subnet.prefix):
+    if ip_ranges.to_number(ip) not in ip_ranges.usable_range(subnet.prefix):
         raise _wish_refused(
             request,
             f'asks for {ip}, which no host may have in {subnet.prefix}',
@@ -91,10 +91,10 @@ def _lowest_free(allocations: Allocations, subnet: LocalSubnet) -> Interface:
     if ip is None:
         raise ProviderExhausted(
             f'subnet {subnet.subnet.id} ({subnet.prefix}): all '
-            f'{sum(map(ip_ranges.size, subnet.pools))} addresses of its pools '
-            'are in use; delete pods, or widen allocation_pools'
+            f'{sum(map(ip_ranges.pool_size, subnet.pools))} addresses of its '
+            'pools are in use; delete pods, or widen allocation_pools'
         )
-    return _with_length(ip_ranges.address(ip), subnet)
+    return _with_length(ip_ranges.to_address(ip), subnet)
 
 
 def _with_length(ip: ip_ranges.Address, subnet: LocalSubnet) -> Interface:

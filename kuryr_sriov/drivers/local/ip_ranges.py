@@ -17,38 +17,38 @@ Prefix = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAPPED = 0xFFFF << 32
 
 
-def number(address: Address) -> int:
+def to_number(address: Address) -> int:
     """The address in the one space."""
     return int(address) + (MAPPED if address.version == 4 else 0)
 
 
-def address(number: int) -> Address:
+def to_address(number: int) -> Address:
     """The address of that number."""
     if number >> 32 == MAPPED >> 32:
         return ipaddress.IPv4Address(number - MAPPED)
     return ipaddress.IPv6Address(number)
 
 
-def size(pool: range) -> int:
+def pool_size(pool: range) -> int:
     """How many addresses; ``len`` cannot count an IPv6 pool."""
     return pool.stop - pool.start
 
 
-def usable(prefix: Prefix) -> range:
+def usable_range(prefix: Prefix) -> range:
     """What hosts may have of a subnet.
 
     Not the network and broadcast addresses of IPv4, nor the subnet-router
     anycast address of IPv6 (RFC 4291, 2.6.1); all of a /31 and /32
     (RFC 3021), a /127 (RFC 6164) and a /128.
     """
-    first, last = number(prefix[0]), number(prefix[-1])
+    first, last = to_number(prefix[0]), to_number(prefix[-1])
     if prefix.max_prefixlen - prefix.prefixlen > 1:
         first += 1
         last -= prefix.version == 4
     return range(first, last + 1)
 
 
-def without(pools: Iterable[range], hole: int) -> tuple[range, ...]:
+def without_address(pools: Iterable[range], hole: int) -> tuple[range, ...]:
     """The pools, one address taken out."""
     pieces: list[range] = []
     for pool in pools:

@@ -59,7 +59,7 @@ class LocalVIFDriver(base.PodVIFDriver):
 
     def __init__(self, conf: Any, cluster: str = '') -> None:
         super().__init__(conf, cluster)
-        self._subnets = subnets_file.read(conf.subnets_file)
+        self._subnets = subnets_file.read_subnets(conf.subnets_file)
         self._database = database.Database(
             conf.database, conf.database_timeout
         )
@@ -70,7 +70,7 @@ class LocalVIFDriver(base.PodVIFDriver):
     def preflight(cls, conf: Any) -> Sequence[str]:
         """The mistakes in the file of subnets, its absence among them."""
         try:
-            subnets_file.read(conf.subnets_file)
+            subnets_file.read_subnets(conf.subnets_file)
         except ConfigurationError as error:
             return error.problems
         return ()
@@ -219,7 +219,7 @@ class LocalVIFDriver(base.PodVIFDriver):
             vlan=first.vlan or 0,
             mtu=first.mtu,
         )
-        ips = [ip_ranges.number(each.ip) for each in chosen]
+        ips = [ip_ranges.to_number(each.ip) for each in chosen]
         allocations.add(pod, first.network, ips, _describe_wish(request), vif)
         return vif
 

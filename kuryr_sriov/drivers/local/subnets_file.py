@@ -50,7 +50,7 @@ class LocalSubnet:
     pools: tuple[range, ...]
 
 
-def read(path: str) -> Mapping[str, LocalSubnet]:
+def read_subnets(path: str) -> Mapping[str, LocalSubnet]:
     """The file's subnets by id.
 
     :raises ConfigurationError: listing every mistake.
@@ -84,19 +84,19 @@ def _parse_file(path: str) -> dict[Any, Any]:
 
 def _read_subnet(entry: Fields, ids: set[str]) -> LocalSubnet | None:
     """The entry, with gaps where it is wrong; None without a prefix."""
-    identifier = entry.need('id', yaml_fields.text) or ''
+    identifier = entry.need('id', yaml_fields.to_text) or ''
     if identifier:
         entry.where += f' ({identifier})'
         if identifier in ids:
             entry.wrong('another subnet has this id; give each its own')
         ids.add(identifier)
-    network = entry.need('network', yaml_fields.text) or ''
-    physnet = entry.need('physnet', yaml_fields.text) or ''
-    prefix = entry.need('cidr', yaml_fields.prefix)
-    gateway = entry.take('gateway', yaml_fields.address, None)
-    vlan = entry.take('vlan', yaml_fields.whole(0, 4094), 0)
-    mtu = entry.take('mtu', yaml_fields.whole(MIN_MTU, MAX_MTU), 0)
-    dns = entry.several('dns', yaml_fields.address)
+    network = entry.need('network', yaml_fields.to_text) or ''
+    physnet = entry.need('physnet', yaml_fields.to_text) or ''
+    prefix = entry.need('cidr', yaml_fields.to_prefix)
+    gateway = entry.take('gateway', yaml_fields.to_address, None)
+    vlan = entry.take('vlan', yaml_fields.to_number(0, 4094), 0)
+    mtu = entry.take('mtu', yaml_fields.to_number(MIN_MTU, MAX_MTU), 0)
+    dns = entry.several('dns', yaml_fields.to_address)
     ranges = [
         _read_pool(each, prefix) for each in entry.each('allocation_pools')
     ]
@@ -106,11 +106,11 @@ def _read_subnet(entry: Fields, ids: set[str]) -> LocalSubnet | None:
         return None
     if prefix.version == 6 and 0 < mtu < MIN_MTU_IPV6:
         entry.wrong(f'mtu {mtu}: IPv6 needs {MIN_MTU_IPV6} or more')
-    pools = tuple(filter(None, ranges)) or (ip_ranges.usable(prefix),)
+    pools = tuple(filter(None, ranges)) or (ip_ranges.usable_range(prefix),)
     _check_disjoint(entry, pools)
     if gateway is not None:
         _check_gateway(entry, prefix, gateway)
-        pools = ip_ranges.without(pools, ip_ranges.number(gateway))
+        pools = ip_ranges.without_address(pools, ip_ranges.to_number(gateway))
     if not pools:
         entry.wrong('no address is left for pods; enlarge the pools or cidr')
     subnet = model.Subnet(
@@ -128,29 +128,29 @@ def _read_subnet(entry: Fields, ids: set[str]) -> LocalSubnet | None:
 
 
 def _read_pool(entry: Fields, prefix: ip_ranges.Prefix | None) -> range | None:
-    start = entry.need('start', yaml_fields.address)
-    end = entry.need('end', yaml_fields.address)
+    start = entry.need('start', yaml_fields.to_address)
+    end = entry.need('end', yaml_fields.to_address)
     entry.finish()
     if start is None or end is None or prefix is None:
         return None
-    usable = ip_ranges.usable(prefix)
-    pool = range(ip_ranges.number(start), ip_ranges.number(end) + 1)
+    usable = ip_ranges.usable_range(prefix)
+    pool = range(ip_ranges.to_number(start), ip_ranges.to_number(end) + 1)
     if not pool:
         entry.wrong(f'end {end} is before start {start}; swap them')
         return None
     if pool[0] not in usable or pool[-1] not in usable:
         entry.wrong(
             f'{start} to {end} is not within what hosts may have of '
-            f'{prefix}: {ip_ranges.address(usable.start)} to '
-            f'{ip_ranges.address(usable.stop - 1)}'
+            f'{prefix}: {ip_ranges.to_address(usable.start)} to '
+            f'{ip_ranges.to_address(usable.stop - 1)}'
         )
         return None
     return pool
 
 
 def _read_route(entry: Fields) -> model.Route:
-    destination = entry.need('destination', yaml_fields.prefix)
-    gateway = entry.take('gateway', yaml_fields.address, None)
+    destination = entry.need('destination', yaml_fields.to_prefix)
+    gateway = entry.take('gateway', yaml_fields.to_address, None)
     entry.finish()
     if destination and gateway and destination.version != gateway.version:
         entry.wrong(
@@ -166,7 +166,7 @@ def _check_disjoint(entry: Fields, pools: Sequence[range]) -> None:
         if two.start < one.stop:
             entry.wrong(
                 'allocation_pools overlap at '
-                f'{ip_ranges.address(two.start)}; give each address once'
+                f'{ip_ranges.to_address(two.start)}; give each address once'
             )
 
 
@@ -176,7 +176,7 @@ def _check_gateway(
     """In the prefix; a router's link-local address will do for IPv6."""
     if gateway.version == prefix.version == 6 and gateway.is_link_local:
         return
-    if ip_ranges.number(gateway) not in ip_ranges.usable(prefix):
+    if ip_ranges.to_number(gateway) not in ip_ranges.usable_range(prefix):
         entry.wrong(
             f'gateway {gateway} is no address that a host may have in '
             f'{prefix}; correct it, or leave it out'

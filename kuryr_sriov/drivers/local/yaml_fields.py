@@ -65,7 +65,7 @@ class Fields:
 
     def each(self, key: str) -> Iterator[Fields]:
         """The mappings in a list; none if it is absent or wrong."""
-        for count, item in enumerate(self.several(key, same), 1):
+        for count, item in enumerate(self.several(key, keep_value), 1):
             if isinstance(item, dict):
                 where = f'{self.where}: {key} {count}'
                 yield Fields(item, where, self._problems)
@@ -78,34 +78,34 @@ class Fields:
             self.wrong(f'unknown key {key!r}; correct or remove it')
 
 
-def same(value: object) -> object:
+def keep_value(value: object) -> object:
     """Whatever it is."""
     return value
 
 
-def text(value: object) -> str:
+def to_text(value: object) -> str:
     """Some text."""
     if not isinstance(value, str) or not value:
         raise ValueError('must be text; put it in quotes')
     return value
 
 
-def address(value: object) -> Address:
+def to_address(value: object) -> Address:
     """An IPv4 or IPv6 address."""
     try:
-        return ipaddress.ip_address(text(value))
+        return ipaddress.ip_address(to_text(value))
     except ValueError as error:
         raise ValueError(
             'is no address; write one like 192.168.2.1 or 2001:db8::1'
         ) from error
 
 
-def prefix(value: object) -> Prefix:
+def to_prefix(value: object) -> Prefix:
     """An IPv4 or IPv6 prefix, all host bits zero."""
-    first, slash, _ = text(value).partition('/')
+    first, slash, _ = to_text(value).partition('/')
     try:
-        network = ipaddress.ip_network(text(value), strict=False)
-        exact = slash and address(first) == network.network_address
+        network = ipaddress.ip_network(to_text(value), strict=False)
+        exact = slash and to_address(first) == network.network_address
     except ValueError as error:
         raise ValueError(
             'is no prefix; write one like 192.168.2.0/24'
@@ -115,7 +115,7 @@ def prefix(value: object) -> Prefix:
     return network
 
 
-def whole(low: int, high: int) -> Convert[int]:
+def to_number(low: int, high: int) -> Convert[int]:
     """A whole number, both bounds included."""
 
     def convert(value: object) -> int:

@@ -24,7 +24,7 @@ from typing import Any, Literal, Self, TypeVar
 import grpc
 
 from kuryr_sriov.allocations import podresources
-from kuryr_sriov.allocations.podresources_messages import messages
+from kuryr_sriov.allocations.podresources_messages import message_classes
 from kuryr_sriov.testing.simulation import device_manager
 
 Served = Literal['yes', 'off', 'no']
@@ -183,13 +183,17 @@ class _Server(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             for pod in self._kubelet.listing()
             if not pod.ended or self._kubelet.list_ended
         ]
-        padding = messages()['PodResources'](name='x' * self._kubelet.padding)
-        return messages()['ListPodResourcesResponse'](
+        padding = message_classes()['PodResources'](
+            name='x' * self._kubelet.padding
+        )
+        return message_classes()['ListPodResourcesResponse'](
             pod_resources=self._shuffled([*pods, padding])
         )
 
     def _get(self, request: bytes, context: grpc.ServicerContext) -> Any:
-        wanted = messages()['GetPodResourcesRequest'].FromString(request)
+        wanted = message_classes()['GetPodResourcesRequest'].FromString(
+            request
+        )
         name, namespace = wanted.pod_name, wanted.pod_namespace
         pods = [
             pod
@@ -201,14 +205,14 @@ class _Server(grpc.GenericRpcHandler):  # type: ignore[type-arg]
                 grpc.StatusCode.UNKNOWN,
                 f'pod {name} in namespace {namespace} not found',
             )
-        return messages()['GetPodResourcesResponse'](
+        return message_classes()['GetPodResourcesResponse'](
             pod_resources=self._pod(pods[-1])
         )
 
     def _allocatable(
         self, request: bytes, context: grpc.ServicerContext
     ) -> Any:
-        return messages()['AllocatableResourcesResponse'](
+        return message_classes()['AllocatableResourcesResponse'](
             devices=self._devices(self._kubelet.offers())
         )
 
@@ -216,12 +220,12 @@ class _Server(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         self, pod: device_manager.ListedPod, topology: bool = True
     ) -> Any:
         containers = [
-            messages()['ContainerResources'](
+            message_classes()['ContainerResources'](
                 name=name, devices=self._devices(entries, topology)
             )
             for name, entries in pod.containers.items()
         ]
-        return messages()['PodResources'](
+        return message_classes()['PodResources'](
             name=pod.name,
             namespace=pod.namespace,
             containers=self._shuffled(containers),
@@ -232,7 +236,7 @@ class _Server(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     ) -> list[Any]:
         """One for each NUMA node of each device, as the kubelet has it."""
         return self._shuffled(
-            messages()['ContainerDevices'](
+            message_classes()['ContainerDevices'](
                 resource_name=resource,
                 device_ids=[device_id],
                 topology=_topology(node) if topology else None,
@@ -250,4 +254,6 @@ class _Server(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 def _topology(node: int) -> Any:
     if node == device_manager.NO_NUMA_NODE:
         return None
-    return messages()['TopologyInfo'](nodes=[messages()['NUMANode'](ID=node)])
+    return message_classes()['TopologyInfo'](
+        nodes=[message_classes()['NUMANode'](ID=node)]
+    )

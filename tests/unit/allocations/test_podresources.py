@@ -123,7 +123,7 @@ def test_devices_that_are_not_on_pci_are_told_too(kubelet, client):
 
 
 def test_claims_and_whatever_else_is_listed_are_skipped():
-    messages = podresources.messages()
+    messages = podresources.message_classes()
     container = messages['ContainerResources'](name='main')
     claim = b'\x2a\x07\x12\x05claim'
     cpus = b'\x1a\x02\x00\x01'

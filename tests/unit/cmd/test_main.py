@@ -137,7 +137,7 @@ print(*sys.modules)
 def test_what_is_not_installed_is_named_with_its_extra():
     with (
         pytest.raises(exceptions.PluginError) as raised,
-        arguments.extra('node'),
+        arguments.needs_extra('node'),
     ):
         importlib.import_module('not_installed')
     assert str(raised.value) == (

@@ -95,7 +95,7 @@ def test_an_observer_that_fails_is_logged_and_disturbs_nothing(caplog):
     def observe(event):
         raise ZeroDivisionError
 
-    events.logged(observe)(Event('attach', 'started', 'attach'))
+    events.logging_observer(observe)(Event('attach', 'started', 'attach'))
     (record,) = caplog.records
     assert record.message.startswith('the observer failed at Event(')
 

@@ -74,7 +74,7 @@ def attached(node, conf):
 
 
 def take(node, conf, unread=()):
-    return survey.take(
+    return survey.take_inventory(
         node.host, ledger_reader.read(conf.sriov.state_dir), unread
     )
 

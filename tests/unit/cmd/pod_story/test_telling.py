@@ -55,7 +55,7 @@ class Place:
     def __init__(self, folder):
         (folder / 'kubelet').mkdir()
         self.folder = folder
-        self.files = howto_files.read(howto_files.default_folder())
+        self.files = howto_files.read_howto(howto_files.default_folder())
         self.body = self.files.pod
         self.pod = requests.pod_of(self.body)
         self.conf = self.files.conf(folder)

@@ -62,7 +62,7 @@ class Place:
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     place = Place(tmp_path)
-    monkeypatch.setattr(arguments, 'host', lambda args: place.node.host)
+    monkeypatch.setattr(arguments, 'make_host', lambda args: place.node.host)
     yield place
     place.node.close()
 

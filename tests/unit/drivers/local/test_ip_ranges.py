@@ -20,7 +20,7 @@ DISJOINT = st.lists(SMALL, min_size=2, unique=True).map(
 
 @given(st.ip_addresses(v=4) | st.ip_addresses(v=6))
 def test_number_and_back(ip):
-    again = ip_ranges.address(ip_ranges.number(ip))
+    again = ip_ranges.to_address(ip_ranges.to_number(ip))
     assert again == ip or again == ip.ipv4_mapped
 
 
@@ -37,13 +37,13 @@ def test_number_and_back(ip):
     ],
 )
 def test_usable(prefix, first, last):
-    pool = ip_ranges.usable(ipaddress.ip_network(prefix))
-    assert str(ip_ranges.address(pool.start)) == first
-    assert str(ip_ranges.address(pool.stop - 1)) == last
+    pool = ip_ranges.usable_range(ipaddress.ip_network(prefix))
+    assert str(ip_ranges.to_address(pool.start)) == first
+    assert str(ip_ranges.to_address(pool.stop - 1)) == last
 
 
 @given(DISJOINT, SMALL)
 def test_without(pools, hole):
-    left = ip_ranges.without(pools, hole)
+    left = ip_ranges.without_address(pools, hole)
     assert set().union(*left) == set().union(*pools) - {hole}
     assert all(left)

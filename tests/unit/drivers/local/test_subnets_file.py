@@ -15,7 +15,7 @@ def read(tmp_path):
     def read_text(text):
         path = tmp_path / 'subnets.yaml'
         path.write_text(text)
-        return subnets_file.read(str(path))
+        return subnets_file.read_subnets(str(path))
 
     return read_text
 
@@ -60,8 +60,8 @@ def problem(problems):
 def texts(pools):
     return [
         (
-            str(ip_ranges.address(pool.start)),
-            str(ip_ranges.address(pool.stop - 1)),
+            str(ip_ranges.to_address(pool.start)),
+            str(ip_ranges.to_address(pool.stop - 1)),
         )
         for pool in pools
     ]
@@ -270,7 +270,7 @@ def test_id_is_no_text(problems):
 
 def test_no_file(tmp_path):
     with pytest.raises(exceptions.ConfigurationError) as error:
-        subnets_file.read(str(tmp_path / 'absent'))
+        subnets_file.read_subnets(str(tmp_path / 'absent'))
     assert '[sriov_local] subnets_file' in str(error.value)
     assert 'No such file' in str(error.value)
 
@@ -280,4 +280,4 @@ def test_no_yaml(tmp_path, content):
     path = tmp_path / 'subnets.yaml'
     path.write_bytes(content)
     with pytest.raises(exceptions.ConfigurationError, match='no YAML'):
-        subnets_file.read(str(path))
+        subnets_file.read_subnets(str(path))
