@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import threading
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
@@ -98,6 +99,8 @@ class Node:
         sandbox: model.Sandbox,
         vifs: Sequence[model.Vif],
         devices: Sequence[model.Device] = (),
+        *,
+        timeout: float = math.inf,
     ) -> tuple[model.AttachedVif, ...]:
         """Wire all VIFs into the sandbox, or none (CNI ADD).
 
@@ -108,6 +111,7 @@ class Node:
 
         :param devices: VFs the kubelet allocated, where the host knows
             them (as Multus does); otherwise the kubelet is asked.
+        :param timeout: seconds that the host itself has, where that is less.
         :raises InvalidInput: a name, path or VIF cannot be used.
         :raises NotAllocated: the pod has too few VFs.
         :raises UnsupportedSetting: the NIC cannot do what a VIF asks for.
@@ -116,7 +120,7 @@ class Node:
         request = steps.AttachRequest(sandbox, tuple(vifs), tuple(devices))
         with (
             telling(self._observe, request.event),
-            wait.limit(self._timeout),
+            wait.limit(min(self._timeout, timeout)),
         ):
             return tuple(self._pipeline.run(request).attached)
 
@@ -135,17 +139,21 @@ class Node:
             ):
                 driver.announce(record)
 
-    def detach(self, container_id: str, ifname: str = '') -> None:
+    def detach(
+        self, container_id: str, ifname: str = '', *, timeout: float = math.inf
+    ) -> None:
         """Give the VFs back as they were (CNI DEL), from the ledger alone.
 
         Nothing on record is success. An error in one does not keep the
         others; the first is raised at the end, and a retry goes on there.
         What no retry would restore stays on record with its reason, and is
         success. It takes ``[sriov] attachment_timeout`` at most.
+
+        :param timeout: seconds that the host itself has, where that is less.
         """
         with (
             self._tell_operation('detach', container_id, ifname),
-            wait.limit(self._timeout),
+            wait.limit(min(self._timeout, timeout)),
         ):
             # First: an attach under way finds it, or has its record by now.
             self.ledger.cancel_intents(container_id, ifname)

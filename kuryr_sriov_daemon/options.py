@@ -142,11 +142,22 @@ NODE_OPTIONS = (
         'the CNI configuration is left alone.',
     ),
     cfg.FloatOpt(
+        'request_timeout',
+        default=100,
+        min=1,
+        help='Seconds that a request of the runtime may take at most, with '
+        'all that it waits for; what a failed ADD has to take back may take '
+        '[sriov] attachment_timeout more. Less than 110, after which the CNI '
+        'plugin gives up; the kubelet does after two minutes, by its '
+        'runtimeRequestTimeout.',
+    ),
+    cfg.FloatOpt(
         'vifs_timeout',
         default=60,
         min=0,
         help='Seconds that ADD waits at most for the controller to promise '
-        "the pod's VIFs. The CNI plugin waits 110 seconds for all.",
+        "the pod's VIFs. With active_timeout it must leave something of "
+        'request_timeout for attaching them.',
     ),
     cfg.FloatOpt(
         'active_timeout',

@@ -191,8 +191,9 @@ OPTIONS = (
     ),
     cfg.FloatOpt(
         'kubelet_timeout',
-        default=5,
-        help='Seconds to wait at most for one answer of the kubelet.',
+        default=15,
+        help='Seconds to wait at most for one answer of the kubelet. The '
+        'first answer after its start takes seconds on a busy node.',
     ),
 )
 """The options of ``[sriov]``."""

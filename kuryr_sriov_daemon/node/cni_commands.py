@@ -12,9 +12,7 @@ delegate
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from kuryr_sriov import (
@@ -37,6 +35,7 @@ from kuryr_sriov_daemon.node.cni_request import (
 )
 from kuryr_sriov_daemon.node.cni_result import NOT_AVAILABLE, result_of
 from kuryr_sriov_daemon.node.cni_server import Gone
+from kuryr_sriov_daemon.node.deadlines import Deadline, Limits
 from kuryr_sriov_daemon.node.node_view import NodeView
 from kuryr_sriov_daemon.node.sandboxes import Adding, Sandboxes
 
@@ -49,18 +48,6 @@ class Reporter(Protocol):
 
     def report(self, pod: Pod) -> None:
         """Soon, what is attached by then."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long ADD waits, in seconds.
-
-    :param vifs: for the controller to promise the pod's VIFs.
-    :param active: for the ports to become active; 0 for not at all.
-    """
-
-    vifs: float = 60.0
-    active: float = 0.0
 
 
 class CniCommands:
@@ -130,6 +117,7 @@ class CniCommands:
                 '[sriov_node] way = chained, where kuryr-sriov comes after a '
                 'primary CNI in a list; for Multus, say way = delegate',
             )
+        deadline = Deadline(self._limits.request)
         with self._sandboxes.adding(request.container_id) as adding:
 
             def raise_if_over() -> None:
@@ -141,7 +129,9 @@ class CniCommands:
                         'the node daemon ends; its successor serves this'
                     )
 
-            attached = self._attach_vfs(request, adding, raise_if_over)
+            attached = self._attach_vfs(
+                request, adding, deadline, raise_if_over
+            )
         return result_of(
             request.version, attached, request.netns, request.previous
         )
@@ -150,19 +140,20 @@ class CniCommands:
         self,
         request: CniRequest,
         adding: Adding,
+        deadline: Deadline,
         raise_if_over: Callable[[], None],
     ) -> Sequence[AttachedVif]:
-        deadline = time.monotonic() + self._limits.vifs
+        promised_by = deadline.at_most(self._limits.vifs)
         known = self._view.wait_for_pod(
             request.pod_namespace,
             request.pod_name,
             request.pod_uid,
-            deadline,
+            promised_by,
             raise_if_over,
         )
         if not (known.wants_networks or self._delegate):
             return ()
-        vifs = self._view.wait_for_vifs(known, deadline, raise_if_over)
+        vifs = self._view.wait_for_vifs(known, promised_by, raise_if_over)
         devices: Collection[Device] = ()
         if self._delegate:
             vif = delegation.vif_of(request, vifs)
@@ -174,11 +165,15 @@ class CniCommands:
             return ()
         raise_if_over()
         sandbox = Sandbox(request.container_id, request.netns, known.pod)
-        with adding.alone():
-            attached = self._node.attach(sandbox, vifs, tuple(devices))
+        with adding.alone(deadline.left()):
+            attached = self._node.attach(
+                sandbox, vifs, tuple(devices), timeout=deadline.left()
+            )
         self._reporter.report(known.pod)
         try:
-            self._complete_add(request, known.pod.uid, attached, raise_if_over)
+            self._complete_add(
+                request, known.pod.uid, attached, deadline, raise_if_over
+            )
         except Exception:
             self._undo_add(request)
             raise
@@ -189,6 +184,7 @@ class CniCommands:
         request: CniRequest,
         uid: str,
         attached: Sequence[AttachedVif],
+        deadline: Deadline,
         raise_if_over: Callable[[], None],
     ) -> None:
         """What an ADD needs besides VFs that are wired."""
@@ -197,29 +193,35 @@ class CniCommands:
             self._view.wait_for_active(
                 uid,
                 {each.vif.id: each.location.pci_slot for each in attached},
-                time.monotonic() + self._limits.active,
+                deadline.at_most(self._limits.active),
                 raise_if_over,
             )
 
     def _undo_add(self, request: CniRequest) -> None:
         """Give back what an ADD has attached."""
-        with self._sandboxes.deleting(request.container_id):
-            self._detach_vfs(request)
+        deadline = Deadline(self._limits.request)
+        with self._sandboxes.deleting(request.container_id, deadline.left()):
+            self._detach_vfs(request, deadline)
 
     # The others
 
     def _serve_del(self, request: CniRequest, gone: Gone) -> Result:
-        with self._sandboxes.deleting(request.container_id):
+        deadline = Deadline(self._limits.request)
+        with self._sandboxes.deleting(request.container_id, deadline.left()):
             # An ADD that waits for its VIFs sees that it is deleted.
             self._view.wake_waiters()
-            self._detach_vfs(request)
+            self._detach_vfs(request, deadline)
         delegation.remove_device_info(request)
         return None
 
-    def _detach_vfs(self, request: CniRequest) -> None:
+    def _detach_vfs(self, request: CniRequest, deadline: Deadline) -> None:
         pods = {record.sandbox.pod for record in self._list_records(request)}
         try:
-            self._node.detach(request.container_id, self._ifname_of(request))
+            self._node.detach(
+                request.container_id,
+                self._ifname_of(request),
+                timeout=deadline.left(),
+            )
         finally:
             for pod in pods:
                 self._reporter.report(pod)

@@ -75,8 +75,8 @@ class CniServer(socketserver.ThreadingUnixStreamServer):
 
     Whoever connects must be root, or the user that this process is.
 
-    :param path: of the socket. Its folder is made for this user alone; a
-        socket that a killed process has left there is replaced.
+    :param path: of the socket; one that a killed process has left there is
+        replaced.
     :param observe: is told command, error code (0 for success) and seconds
         of each request.
     """
@@ -88,7 +88,6 @@ class CniServer(socketserver.ThreadingUnixStreamServer):
     def __init__(
         self, path: Path, commands: Commands, observe: Observe = ignore_request
     ) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.commands = commands
         self.observe = observe
         self._path = path

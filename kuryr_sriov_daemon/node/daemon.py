@@ -18,10 +18,11 @@ from kuryr_sriov import (
 )
 from kuryr_sriov_daemon.health import HealthServer
 from kuryr_sriov_daemon.node import installation
-from kuryr_sriov_daemon.node.cni_commands import CniCommands, Limits
+from kuryr_sriov_daemon.node.cni_commands import CniCommands
 from kuryr_sriov_daemon.node.cni_server import CniServer
 from kuryr_sriov_daemon.node.conflist import Conflist
 from kuryr_sriov_daemon.node.daemonset import DaemonSet
+from kuryr_sriov_daemon.node.deadlines import read_limits
 from kuryr_sriov_daemon.node.instance import Instance
 from kuryr_sriov_daemon.node.node_metrics import NodeMetrics
 from kuryr_sriov_daemon.node.node_view import NodeView
@@ -65,6 +66,7 @@ class NodeDaemon:
 
     :param conf: from ``load_config``, with the options of ``node_options``.
     :param options: for ``Node``: a simulated host, in tests.
+    :raises ConfigurationError: listing every mistake in kuryr.conf.
     """
 
     def __init__(
@@ -74,11 +76,11 @@ class NodeDaemon:
         identity: Identity,
         **options: Any,
     ) -> None:
-        own = conf.sriov_node
+        own, limits = conf.sriov_node, read_limits(conf)
         self._own = own
         self._stopping = threading.Event()
         self._metrics = NodeMetrics()
-        self._instance = Instance(Path(own.cni_socket).parent / 'node.lock')
+        self._instance = Instance(Path(own.cni_socket))
         self._node = Node(conf, observe=self._metrics.observe, **options)
         self._view = NodeView(kubernetes, identity.node)
         self._events = PodEvents(kubernetes.session, NAME, identity.node)
@@ -98,7 +100,7 @@ class NodeDaemon:
             self._view,
             self._reports,
             own.way,
-            Limits(own.vifs_timeout, own.active_timeout),
+            limits,
             self._upkeep.reconcile_soon,
         )
         self._daemonset = DaemonSet(

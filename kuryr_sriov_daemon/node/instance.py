@@ -9,6 +9,8 @@ import os
 import threading
 from pathlib import Path
 
+from kuryr_sriov_daemon.node.run_folder import LOCK, make_private
+
 LOG = logging.getLogger(__name__)
 
 LOOK_AGAIN = 0.2
@@ -19,10 +21,15 @@ class Instance:
     """The lock that makes this process the node's daemon.
 
     The kernel frees it with the process, however that ends.
+
+    :param socket: the CNI plugin's; the lock is beside it, in a folder that
+        is then root's alone.
+    :raises PermanentError: that folder cannot be had, or others use it.
     """
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def __init__(self, socket: Path) -> None:
+        make_private(socket)
+        path = socket.with_name(LOCK)
         self._path = path
         self._file = os.open(
             path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600

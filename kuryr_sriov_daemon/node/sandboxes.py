@@ -22,6 +22,18 @@ class _Sandbox:
         self.users = 0
         self.deletions = 0
 
+    @contextlib.contextmanager
+    def alone(self, timeout: float) -> Iterator[None]:
+        if not self.lock.acquire(timeout=timeout):
+            raise TransientError(
+                f'something else has been done to this sandbox for '
+                f'{timeout:.3g} s; the log says what takes so long'
+            )
+        try:
+            yield
+        finally:
+            self.lock.release()
+
 
 class Adding:
     """An ADD in progress."""
@@ -42,12 +54,14 @@ class Adding:
             )
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, timeout: float) -> Iterator[None]:
         """While nothing else is done to this sandbox.
 
-        :raises TransientError: a DEL has come since the ADD began.
+        :param timeout: seconds to wait for whatever else is done to it.
+        :raises TransientError: a DEL has come since the ADD began, or that
+            time is over.
         """
-        with self._sandbox.lock:
+        with self._sandbox.alone(timeout):
             self.check()
             yield
 
@@ -66,12 +80,16 @@ class Sandboxes:
             yield Adding(sandbox)
 
     @contextlib.contextmanager
-    def deleting(self, container_id: str) -> Iterator[None]:
-        """End the ADDs that came before, and be alone with the sandbox."""
+    def deleting(self, container_id: str, timeout: float) -> Iterator[None]:
+        """End the ADDs that came before, and be alone with the sandbox.
+
+        :param timeout: seconds to wait for one that wires it just now.
+        :raises TransientError: that time is over.
+        """
         with self._hold_sandbox(container_id) as sandbox:
             with self._lock:
                 sandbox.deletions += 1
-            with sandbox.lock:
+            with sandbox.alone(timeout):
                 yield
 
     @contextlib.contextmanager

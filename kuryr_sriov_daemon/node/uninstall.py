@@ -62,7 +62,7 @@ def uninstall(conf: Any, node: Node, take_vfs: bool) -> list[Attachment]:
     :raises PermanentError: the daemon runs, and would undo it.
     """
     own = conf.sriov_node
-    instance = Instance(Path(own.cni_socket).parent / 'node.lock')
+    instance = Instance(Path(own.cni_socket))
     stopped = threading.Event()
     stopped.set()
     try:

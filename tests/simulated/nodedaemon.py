@@ -25,6 +25,7 @@ cni_socket = {run}/cni.sock
 cni_conf_dir = {run}/net.d
 cni_bin_dir = {run}/bin
 plugin = {plugin}
+request_timeout = {request_timeout}
 vifs_timeout = {vifs_timeout}
 active_timeout = {active_timeout}
 http_port = 0
@@ -122,6 +123,7 @@ class NodeWithDaemon:
         self.running = []
         self.options = {
             'way': 'chained',
+            'request_timeout': 100,
             'vifs_timeout': 60,
             'active_timeout': 0,
             'plugin': '',

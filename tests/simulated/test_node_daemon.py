@@ -2,6 +2,8 @@
 """The node daemon serves a container runtime, chained and as delegate."""
 
 import json
+import stat
+import time
 from concurrent import futures
 
 import monitoring
@@ -9,10 +11,18 @@ import pytest
 from fakeapi import pod_number
 from nodedaemon import PREVIOUS, NodeWithDaemon, wait_for
 
-from kuryr_sriov import Condition, PermanentError, TransientError
+from kuryr_sriov import (
+    Condition,
+    ConfigurationError,
+    PermanentError,
+    TransientError,
+)
+from kuryr_sriov.host.locks import PfLocks
 
 STATUS = 'k8s.v1.cni.cncf.io/network-status'
 OTHERS = {'name': 'default/macvlan', 'interface': 'net9', 'ips': ['10.9.0.1']}
+
+SLOW = 120  # seconds; far longer than any of it may take
 
 
 @pytest.fixture
@@ -99,6 +109,58 @@ def test_add_says_what_it_waited_for(node):
     assert error['code'] == 11
     assert 'has promised no VIFs to pod default/pod1' in error['msg']
     assert 'no answer of the API server' in error['msg']
+
+
+def test_attaching_has_what_is_left_of_the_request(chained, monkeypatch):
+    """The runtime waits for all of it together."""
+    pod, vifs = chained.schedule(1)
+    library = chained.running[-1][0]._node
+    had = []
+
+    def spy(name):
+        done = getattr(library, name)
+
+        def do(*args, timeout, **named):
+            had.append(timeout)
+            return done(*args, timeout=timeout, **named)
+
+        monkeypatch.setattr(library, name, do)
+
+    spy('attach')
+    spy('detach')
+    with futures.ThreadPoolExecutor() as threads:
+        added = threads.submit(chained.runtime.succeed, 'ADD', 1)
+        wait_for(
+            lambda: chained.running[-1][0]._commands._sandboxes._sandboxes
+        )
+        began = time.monotonic()
+        wait_for(lambda: time.monotonic() > began + 0.2)
+        waited = time.monotonic() - began
+        chained.api.promise(pod, vifs)
+        added.result()
+    chained.runtime.succeed('DEL', 1)
+    assert 0 < had[0] <= 100 - waited
+    assert 0 < had[1] <= 100
+
+
+def test_an_add_whose_time_is_over_leaves_nothing(node, world):
+    node.start()
+    node.promised(1)
+    node.stop()
+    world.text += f'attachment_timeout = 1\npf_lock_timeout = {2 * SLOW}\n'
+    node.start(request_timeout=1, vifs_timeout=0.5)
+    before = world.node.state()
+    locks = PfLocks(world.path / 'state' / 'locks', timeout=SLOW)
+    with locks.hold(['0000:02:00.0']):  # another program's
+        assert node.runtime.fail('ADD', 1)['code'] == 11
+    assert world.node.state() == before
+    assert not node.running[-1][0]._node.attachments()
+
+
+def test_values_that_do_not_fit_are_refused_at_the_start(node):
+    node.options |= {'active_timeout': 60}
+    with pytest.raises(ConfigurationError, match='active_timeout'):
+        node.make()
 
 
 def test_add_says_why_the_controller_cannot(chained):
@@ -432,6 +494,28 @@ def test_requests_in_progress_are_finished_when_it_ends(chained, world):
     chained.stop()
     with pytest.raises(OSError):  # noqa: PT011
         chained.runtime.ask('STATUS', 1)
+
+
+@pytest.mark.parametrize('folder', ['there', 'made'])
+def test_the_socket_is_for_nobody_else(node, folder):
+    """The kubelet makes the folder of a hostPath volume for everybody."""
+    run = node.run
+    if folder == 'there':
+        run.chmod(0o755)
+    else:
+        run.rmdir()
+    node.start()
+    assert stat.S_IMODE(run.stat().st_mode) == 0o700
+    modes = {path.name: path.stat().st_mode & 0o777 for path in run.iterdir()}
+    assert modes == {'cni.sock': 0o600, 'node.lock': 0o600}
+
+
+def test_a_folder_that_others_use_is_left_to_them(node):
+    node.run.chmod(0o755)
+    (node.run / 'dbus').mkdir()
+    with pytest.raises(PermanentError, match='dbus of somebody else'):
+        node.make()
+    assert stat.S_IMODE(node.run.stat().st_mode) == 0o755
 
 
 def test_a_second_daemon_waits_for_the_first(chained):

@@ -130,7 +130,7 @@ def test_defaults_are_those_of_kuryr_kubernetes_and_valid():
         'device_timeout': 10.0,
         'pf_lock_timeout': 60.0,
         'attachment_timeout': 60.0,
-        'kubelet_timeout': 5.0,
+        'kubelet_timeout': 15.0,
     }
 
 

@@ -42,7 +42,7 @@ def commands():
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / 'run' / 'cni.sock'
+    return tmp_path / 'cni.sock'
 
 
 @pytest.fixture
@@ -180,11 +180,9 @@ def test_the_kernel_tells_who_asks():
 
 def test_nobody_else_can_connect(server, path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 def test_a_socket_that_a_killed_daemon_left_is_replaced(path, commands):
-    path.parent.mkdir()
     for name in (path.name, f'{path.name}.new'):
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(str(path.with_name(name)))

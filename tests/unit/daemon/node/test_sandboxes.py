@@ -18,17 +18,17 @@ def sandboxes():
 def test_an_add_alone_goes_on(sandboxes):
     with sandboxes.adding('a') as adding:
         adding.check()
-        with adding.alone():
+        with adding.alone(60):
             pass
 
 
 def test_a_del_ends_the_adds_that_came_before(sandboxes):
     with sandboxes.adding('a') as first, sandboxes.adding('b') as other:
-        with sandboxes.deleting('a'):
+        with sandboxes.deleting('a', 60):
             pass
         with pytest.raises(TransientError, match='deleted this sandbox'):
             first.check()
-        with pytest.raises(TransientError), first.alone():
+        with pytest.raises(TransientError), first.alone(60):
             pytest.fail('it was deleted')
         with sandboxes.adding('a') as later:
             later.check()
@@ -40,13 +40,13 @@ def test_a_del_waits_until_an_add_has_wired(sandboxes):
     order = []
 
     def add():
-        with sandboxes.adding('a') as adding, adding.alone():
+        with sandboxes.adding('a') as adding, adding.alone(60):
             wiring.set()
             go_on.wait()
             order.append('wired')
 
     def delete():
-        with sandboxes.deleting('a'):
+        with sandboxes.deleting('a', 60):
             order.append('deleted')
 
     with futures.ThreadPoolExecutor() as threads:
@@ -63,12 +63,12 @@ def test_an_add_that_waits_for_its_turn_finds_that_it_was_deleted(sandboxes):
     deleting, go_on = threading.Event(), threading.Event()
 
     def delete():
-        with sandboxes.deleting('a'):
+        with sandboxes.deleting('a', 60):
             deleting.set()
             go_on.wait()
 
     def wire(adding):
-        with adding.alone():
+        with adding.alone(60):
             pytest.fail('it was deleted')
 
     with futures.ThreadPoolExecutor() as threads:
@@ -83,6 +83,17 @@ def test_an_add_that_waits_for_its_turn_finds_that_it_was_deleted(sandboxes):
 
 
 def test_nothing_is_kept_of_sandboxes_that_are_done(sandboxes):
-    with sandboxes.adding('a'), sandboxes.deleting('a'):
+    with sandboxes.adding('a'), sandboxes.deleting('a', 60):
         assert sandboxes._sandboxes
     assert not sandboxes._sandboxes
+
+
+def test_nobody_waits_without_end(sandboxes):
+    with sandboxes.adding('a') as adding, adding.alone(60):
+        with (
+            pytest.raises(TransientError, match=r'for 0\.01 s'),
+            sandboxes.deleting('a', 0.01),
+        ):
+            pytest.fail('it is being wired')
+        with sandboxes.deleting('b', 0.01):
+            pass
