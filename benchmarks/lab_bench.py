@@ -106,7 +106,7 @@ class Bench:
                 vif=self.vif,
                 netns=self.netns.path,
                 frames=[
-                    announcements.announcement(self.vif.mac, address)
+                    announcements.make_frame(self.vif.mac, address)
                     for address in self.vif.addresses
                 ],
             )

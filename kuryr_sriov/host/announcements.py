@@ -9,7 +9,7 @@ import struct
 _ALL_NODES = ipaddress.IPv6Address('ff02::1').packed
 
 
-def announcement(mac: str, address: str) -> bytes:
+def make_frame(mac: str, address: str) -> bytes:
     """An Ethernet frame: ARP announcement, or unsolicited neighbour advert.
 
     Follows RFC 5227 (2.3) and RFC 4861 (7.2.6), in an override of what
@@ -18,11 +18,11 @@ def announcement(mac: str, address: str) -> bytes:
     own = bytes.fromhex(mac.replace(':', ''))
     ip = ipaddress.ip_interface(address).ip
     if ip.version == 4:
-        return _arp(own, ip.packed)
+        return _arp_announcement(own, ip.packed)
     return _neighbour_advertisement(own, ip.packed)
 
 
-def _arp(mac: bytes, ip: bytes) -> bytes:
+def _arp_announcement(mac: bytes, ip: bytes) -> bytes:
     broadcast = b'\xff' * 6
     header = broadcast + mac + b'\x08\x06'
     request = struct.pack('>HHBBH', 1, 0x0800, 6, 4, 1)

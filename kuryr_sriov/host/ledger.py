@@ -102,20 +102,20 @@ class Ledger:
 
     def all(self) -> tuple[model.Attachment, ...]:
         """Every record, by container id and interface name."""
-        return self._select('', ())
+        return self._read_where('', ())
 
     def of(
         self, container_id: str, ifname: str = ''
     ) -> tuple[model.Attachment, ...]:
         """A sandbox's records; with ``ifname``, only that interface's."""
-        return self._select(
+        return self._read_where(
             "WHERE container_id = ? AND ? IN ('', ifname)",
             (container_id, ifname),
         )
 
     def holder(self, pci: str) -> model.Attachment | None:
         """The record that has the VF."""
-        return next(iter(self._select('WHERE pci = ?', (pci,))), None)
+        return next(iter(self._read_where('WHERE pci = ?', (pci,))), None)
 
     def open_intent(self, container_id: str, ifnames: Collection[str]) -> str:
         """Say that these interfaces are about to be attached.
@@ -170,7 +170,7 @@ class Ledger:
         self._reader.close()
         self._writer.close()
 
-    def _select(
+    def _read_where(
         self, where: str, values: Sequence[str]
     ) -> tuple[model.Attachment, ...]:
         with self._reader.opened() as connection:

@@ -79,11 +79,11 @@ class LedgerFile:
         timeout = wait.time_left(self._timeout)
         deadline = time.monotonic() + timeout
         if not self._lock.acquire(timeout=timeout):
-            raise self._busy(timeout)
+            raise self._busy_error(timeout)
         try:
-            with self._mapped(timeout):
+            with self._map_errors(timeout):
                 if self._connection is None:
-                    self._connection = self._connect(deadline)
+                    self._connection = self._open_connection(deadline)
                 left = max(0.0, deadline - time.monotonic())
                 # SQLite waits so long for another process (sqlite.org,
                 # sqlite3_busy_timeout); the time for the lock counts.
@@ -120,7 +120,7 @@ class LedgerFile:
                 self._connection.close()
                 self._connection = None
 
-    def _connect(self, deadline: float) -> sqlite3.Connection:
+    def _open_connection(self, deadline: float) -> sqlite3.Connection:
         self._make_private()
         left = max(0.0, deadline - time.monotonic())
         connection = sqlite3.connect(
@@ -171,10 +171,10 @@ class LedgerFile:
         try:
             wait.wait_for(is_changed, left, str(self.path))
         except exceptions.DeviceBusy as error:
-            raise self._busy(left) from error
+            raise self._busy_error(left) from error
 
     @contextlib.contextmanager
-    def _mapped(self, timeout: float) -> Iterator[None]:
+    def _map_errors(self, timeout: float) -> Iterator[None]:
         """Foreign errors as ours."""
         try:
             yield
@@ -185,7 +185,7 @@ class LedgerFile:
             ) from error
         except sqlite3.OperationalError as error:
             if _is_busy(error):
-                raise self._busy(timeout) from error
+                raise self._busy_error(timeout) from error
             raise exceptions.LedgerError(
                 f'{self.path}: {error}; check permissions and disk space'
             ) from error
@@ -195,7 +195,7 @@ class LedgerFile:
                 'directory that this process can write to'
             ) from error
 
-    def _busy(self, timeout: float) -> exceptions.LedgerBusy:
+    def _busy_error(self, timeout: float) -> exceptions.LedgerBusy:
         return exceptions.LedgerBusy(
             f'{self.path}: locked for more than {timeout:.3g} s, by another '
             'thread or process'

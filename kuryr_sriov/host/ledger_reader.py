@@ -17,7 +17,7 @@ from kuryr_sriov.host import ledger, ledger_file
 _SCHEMA_WITH_SET_ASIDE = 2
 
 
-def read(state_dir: str) -> tuple[model.Attachment, ...]:
+def read_attachments(state_dir: str) -> tuple[model.Attachment, ...]:
     """All records that can be read; none where there is no ledger yet.
 
     :raises LedgerError: the file cannot be read.
@@ -38,7 +38,7 @@ def read_set_aside(state_dir: str) -> tuple[model.SetAside, ...]:
 def _read_all(
     state_dir: str,
 ) -> tuple[tuple[model.Attachment, ...], tuple[model.SetAside, ...]]:
-    rows, aside = _select(Path(state_dir) / ledger_file.NAME)
+    rows, aside = _read_rows(Path(state_dir) / ledger_file.NAME)
     attachments = []
     unreadable = [model.SetAside(*row) for row in aside]
     for row in rows:
@@ -49,7 +49,7 @@ def _read_all(
     return tuple(attachments), tuple(unreadable)
 
 
-def _select(
+def _read_rows(
     path: Path,
 ) -> tuple[list[ledger.Row], Sequence[tuple[str, ...]]]:
     try:

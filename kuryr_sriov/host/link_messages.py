@@ -73,7 +73,7 @@ _PASSING = frozenset(
 )
 
 
-def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+def split_attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Kind and payload of each netlink attribute."""
     while data:
         length, kind = _ATTRIBUTE.unpack_from(data)
@@ -83,10 +83,10 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def link_attributes(message: bytes) -> dict[int, bytes]:
     """Those of a whole message, by kind."""
-    return dict(attributes(message[HEADER.size + _INTERFACE.size :]))
+    return dict(split_attributes(message[HEADER.size + _INTERFACE.size :]))
 
 
-def decode(message: bytes) -> model.Link:
+def decode_link(message: bytes) -> model.Link:
     """The interface that a message tells of; its ``pci`` as it stands there.
 
     That is ``IFLA_PARENT_DEV_NAME``: of a virtio NIC the virtio device.
@@ -95,14 +95,14 @@ def decode(message: bytes) -> model.Link:
     found = link_attributes(message)
     return model.Link(
         index=index,
-        name=_text(found[IFNAME]),
+        name=_decode_text(found[IFNAME]),
         mac=found.get(ADDRESS, b'').hex(':'),
         mtu=_NUMBER.unpack(found[MTU])[0],
         up=bool(flags & IFF_UP),
-        alias=_text(found.get(IFALIAS, b'')),
-        pci=_text(found.get(PARENT_DEV_NAME, b'')),
+        alias=_decode_text(found.get(IFALIAS, b'')),
+        pci=_decode_text(found.get(PARENT_DEV_NAME, b'')),
         carrier=bool(flags & IFF_RUNNING),
-        altnames=_altnames(found.get(PROP_LIST, b'')),
+        altnames=_decode_altnames(found.get(PROP_LIST, b'')),
         traits=(
             f'flags={flags & ~_FOLLOWING:#x}',
             *(
@@ -114,13 +114,13 @@ def decode(message: bytes) -> model.Link:
     )
 
 
-def _altnames(properties: bytes) -> tuple[str, ...]:
+def _decode_altnames(properties: bytes) -> tuple[str, ...]:
     return tuple(
-        _text(payload)
-        for kind, payload in attributes(properties)
+        _decode_text(payload)
+        for kind, payload in split_attributes(properties)
         if kind == ALT_IFNAME
     )
 
 
-def _text(payload: bytes) -> str:
+def _decode_text(payload: bytes) -> str:
     return payload.rstrip(b'\0').decode(errors='replace')

@@ -100,7 +100,9 @@ class Netlink:
 
     def find(self, pci: str, netns: str) -> model.Link | None:
         """The interface of a PCI function in ``netns``, by any name."""
-        for data in self._dump('find', pci, ifinfmsg, RTM_GETLINK, netns):
+        for data in self._list_objects(
+            'find', pci, ifinfmsg, RTM_GETLINK, netns
+        ):
             link = self._decode_link(data, netns)
             if link.pci == pci:
                 return link
@@ -147,7 +149,7 @@ class Netlink:
             message['change'] = 0 if up is None else IFF_UP
             message['attrs'] = attributes
             # Once it has moved, that index is somebody else's there.
-            self._request(
+            self._send_request(
                 *('set', index, message, RTM_SETLINK, ACK, netns),
                 once=to is not None,
             )
@@ -160,7 +162,7 @@ class Netlink:
         message['attrs'] = [['IFLA_PROP_LIST', names]]
         what = f'{index} of its name {name}'
         try:
-            self._request(
+            self._send_request(
                 'remove_altname', what, message, RTM_DELLINKPROP, ACK
             )
         except exceptions.KernelError as error:
@@ -175,7 +177,7 @@ class Netlink:
         request['index'] = index
         mask = RTEXT_FILTER_VF | RTEXT_FILTER_SKIP_STATS
         request['attrs'] = [['IFLA_EXT_MASK', mask]]
-        (data,) = self._request('pf', index, request, RTM_GETLINK, 0)
+        (data,) = self._send_request('pf', index, request, RTM_GETLINK, 0)
         listed = link_messages.link_attributes(data)
         return model.PfLink(
             link=self._decode_link(data, ''),
@@ -190,14 +192,14 @@ class Netlink:
         What the kernel takes only together (VLAN, priority and protocol;
         both rates) is completed with what is there, if need be.
         """
-        settings = vf_settings.completed(
+        settings = vf_settings.complete_groups(
             settings, lambda: self._get_held(pf_index, vf_index)
         )
         message = _VfMessage()
         message['index'] = pf_index
         encoded = vf_settings.encode(vf_index, settings)
         message['attrs'] = [['IFLA_VFINFO_LIST', encoded]]
-        self._request(
+        self._send_request(
             'set_vf', f'{pf_index} vf {vf_index}', message, RTM_SETLINK, ACK
         )
 
@@ -215,10 +217,10 @@ class Netlink:
     def addresses(self, index: int, netns: str) -> Sequence[str]:
         """Global addresses of the interface, with prefix."""
         found = []
-        for data in self._dump(
+        for data in self._list_objects(
             'addresses', index, ifaddrmsg, RTM_GETADDR, netns
         ):
-            message = _decoded(ifaddrmsg, data)
+            message = _decode_message(ifaddrmsg, data)
             if (message['index'], message['scope']) == (index, UNIVERSE):
                 local = message.get_attr('IFA_LOCAL')
                 address = local or message.get_attr('IFA_ADDRESS')
@@ -239,13 +241,17 @@ class Netlink:
             broadcast = str(interface.network.broadcast_address)
             message['attrs'].append(['IFA_BROADCAST', broadcast])
         what = f'{index}, {address}'
-        self._request('add_address', what, message, RTM_NEWADDR, NEW, netns)
+        self._send_request(
+            'add_address', what, message, RTM_NEWADDR, NEW, netns
+        )
 
     def routes(self, index: int, netns: str) -> Sequence[model.Route]:
         """Routes through the interface, but for the on-link prefixes."""
         found = []
-        for data in self._dump('routes', index, rtmsg, RTM_GETROUTE, netns):
-            message = _decoded(rtmsg, data)
+        for data in self._list_objects(
+            'routes', index, rtmsg, RTM_GETROUTE, netns
+        ):
+            message = _decode_message(rtmsg, data)
             if (
                 message.get_attr('RTA_OIF') == index
                 and message.get_attr('RTA_TABLE') == RT_TABLE_MAIN
@@ -293,7 +299,9 @@ class Netlink:
         if route.gateway:
             message['attrs'].append(['RTA_GATEWAY', route.gateway])
         what = f'{index}, {route.destination} via {route.gateway or "link"}'
-        self._request('add_route', what, message, RTM_NEWROUTE, flags, netns)
+        self._send_request(
+            'add_route', what, message, RTM_NEWROUTE, flags, netns
+        )
 
     def announce(
         self, index: int, addresses: Sequence[str], netns: str
@@ -317,22 +325,22 @@ class Netlink:
             ) as packets:
                 packets.bind((link.name, 0))
                 for address in addresses:
-                    packets.send(announcements.announcement(link.mac, address))
+                    packets.send(announcements.make_frame(link.mac, address))
         except OSError as error:
             what = f'announce {", ".join(addresses)} on interface {index}'
-            raise netlink_socket.mapped(error, what) from error
+            raise netlink_socket.map_error(error, what) from error
 
     def _get_message(self, operation: str, index: int, netns: str) -> bytes:
         request = ifinfmsg()
         request['index'] = index
-        (data,) = self._request(
+        (data,) = self._send_request(
             operation, index, request, RTM_GETLINK, 0, netns
         )
         return data
 
     def _decode_link(self, message: bytes, netns: str) -> model.Link:
         """The interface, with the PCI address of its function."""
-        link = link_messages.decode(message)
+        link = link_messages.decode_link(message)
         parent = (
             link.pci
             if self._netlink_tells_parent
@@ -347,15 +355,15 @@ class Netlink:
         device = os.path.realpath(self._virtio / parent)
         return os.path.basename(os.path.dirname(device))
 
-    def _dump(
+    def _list_objects(
         self, operation: str, what: object, form: Any, kind: int, netns: str
     ) -> list[bytes]:
         message = form()
         # Sets the whole fixed part: without it IPv6 routes are left out.
         message['family'] = socket.AF_UNSPEC
-        return self._request(operation, what, message, kind, DUMP, netns)
+        return self._send_request(operation, what, message, kind, DUMP, netns)
 
-    def _request(
+    def _send_request(
         self,
         operation: str,
         what: object,
@@ -376,7 +384,7 @@ class Netlink:
         )
 
 
-def _decoded(kind: Any, data: bytes) -> Any:
+def _decode_message(kind: Any, data: bytes) -> Any:
     message = kind(data)
     message.decode()
     return message

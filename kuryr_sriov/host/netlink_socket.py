@@ -85,14 +85,14 @@ class Channel:
             try:
                 return (exchange_within(netns, message, what),)
             except OSError as error:
-                raise mapped(error, what) from error
+                raise map_error(error, what) from error
 
         if once:
             return probe()[0]
         return wait.wait_for(probe, self._busy_timeout, what)[0]
 
 
-def mapped(error: OSError, what: str) -> exceptions.KuryrSriovError:
+def map_error(error: OSError, what: str) -> exceptions.KuryrSriovError:
     """The library's error for the kernel's."""
     number = error.errno or errno.EIO
     remedy = REMEDIES.get(number, 'see the kernel log')
@@ -136,47 +136,47 @@ def exchange(netns: str, message: bytes) -> list[bytes]:
     with socket.socket(socket.AF_NETLINK, kind) as rtnetlink:
         rtnetlink.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
         rtnetlink.send(message)
-        return list(_answers(rtnetlink))
+        return list(_read_answers(rtnetlink))
 
 
-def _answers(rtnetlink: socket.socket) -> Iterator[bytes]:
+def _read_answers(rtnetlink: socket.socket) -> Iterator[bytes]:
     while True:
         data = rtnetlink.recv(_LARGEST)
         while data:
             length, kind, flags, _, _ = _HEADER.unpack_from(data)
-            message, data = data[:length], data[_aligned(length) :]
+            message, data = data[:length], data[_align_length(length) :]
             if flags & DUMP_INTERRUPTED:
                 raise OSError(errno.EBUSY, 'changed while it was listed')
             if kind in (_ERROR, _DONE):
-                _check(message, flags)
+                _raise_refusal(message, flags)
                 return
             yield message
             if not flags & MULTI:
                 return
 
 
-def _check(message: bytes, flags: int) -> None:
+def _raise_refusal(message: bytes, flags: int) -> None:
     (number,) = _NUMBER.unpack_from(message, _HEADER.size)
     if number:
-        text = _text(message, flags) or os.strerror(-number)
+        text = _kernel_text(message, flags) or os.strerror(-number)
         raise OSError(-number, text)
 
 
-def _text(message: bytes, flags: int) -> str:
+def _kernel_text(message: bytes, flags: int) -> str:
     """The kernel's own words (extended acknowledgement), if any."""
     if not flags & _TLVS:
         return ''
     offset = _HEADER.size + _NUMBER.size
     (request, *_) = _HEADER.unpack_from(message, offset)
-    offset += _HEADER.size if flags & _CAPPED else _aligned(request)
+    offset += _HEADER.size if flags & _CAPPED else _align_length(request)
     while offset < len(message):
         length, kind = _ATTRIBUTE.unpack_from(message, offset)
         if kind == _TEXT:
             text = message[offset + _ATTRIBUTE.size : offset + length]
             return text.rstrip(b'\0').decode(errors='replace')
-        offset += _aligned(length)
+        offset += _align_length(length)
     return ''
 
 
-def _aligned(length: int) -> int:
+def _align_length(length: int) -> int:
     return (length + 3) & ~3

@@ -64,7 +64,7 @@ def opened(netns: str) -> Iterator[int]:
     try:
         file = os.open(netns or OWN, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise _gone(netns, 'no such file') from error
+        raise _no_namespace(netns, 'no such file') from error
     except OSError as error:
         number = error.errno or errno.EIO
         raise exceptions.KernelError(
@@ -76,15 +76,15 @@ def opened(netns: str) -> Iterator[int]:
         try:
             kind = fcntl.ioctl(file, NS_GET_NSTYPE)
         except OSError as error:
-            raise _gone(netns, 'it is no namespace') from error
+            raise _no_namespace(netns, 'it is no namespace') from error
         if kind != CLONE_NEWNET:
-            raise _gone(netns, 'it is another kind of namespace')
+            raise _no_namespace(netns, 'it is another kind of namespace')
         yield file
     finally:
         os.close(file)
 
 
-def _gone(netns: str, reason: str) -> exceptions.KernelError:
+def _no_namespace(netns: str, reason: str) -> exceptions.KernelError:
     return exceptions.KernelError(
         f'There is no network namespace at {netns}: {reason}; the sandbox '
         f'may be gone, or its folder is not mounted into this container',

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PCI functions of this node, by sysfs.
+"""The drivers of this node's PCI functions, changed by sysfs.
 
 Follows the kernel's ``Documentation/ABI/testing/sysfs-bus-pci`` and
 ``Documentation/PCI/pci-iov-howto.rst``.
@@ -34,38 +34,75 @@ _REMEDIES = {
 }
 
 
-class Sysfs(pci_functions.Functions):
+def put_text(path: pathlib.Path, text: str) -> None:
+    """Write to a file of sysfs, in one system call.
+
+    :raises OSError: the kernel refused.
+    """
+    # Without O_CREAT: sysfs answers that with EACCES for a file that is
+    # not there, which hides why.
+    file = os.open(path, os.O_WRONLY)
+    try:
+        os.write(file, text.encode())
+    finally:
+        os.close(file)
+
+
+class Sysfs:
     """This node's PCI functions; implements ``binding.base.Pci``.
 
     Thread-safe, but two callers that bind one function at once are served
     in any order: the caller locks.
 
     :param root: where ``sys`` is mounted.
+    :param put: writes a text to a file; a simulated kernel's in tests.
+    :ivar functions: the functions, for those who only look.
     :ivar writes: files written so far, counted by name.
     """
 
-    def __init__(self, root: str | os.PathLike[str] = '/') -> None:
-        super().__init__(root)
+    def __init__(
+        self,
+        root: str | os.PathLike[str] = '/',
+        put: Callable[[pathlib.Path, str], None] = put_text,
+    ) -> None:
+        self.functions = pci_functions.PciFunctions(root)
+        self.root = self.functions.root
         self.writes: collections.Counter[str] = collections.Counter()
+        self._bus = self.functions.bus
+        self._put = put
         self._lock = threading.Lock()
+
+    def device(self, pci: str) -> model.PciDevice:
+        """The function as it is now."""
+        return self.functions.device(pci)
+
+    def has_assigned_mac(self, pci: str) -> bool:
+        """Whether its netdev has the MAC that its driver found."""
+        return self.functions.has_assigned_mac(pci)
+
+    def wait_netdev(self, pci: str, timeout: float) -> model.PciDevice:
+        """The function, once its netdev is in the node's own netns."""
+        return self.functions.wait_netdev(pci, timeout)
 
     def bind(self, pci: str, driver: str | None, timeout: float) -> None:
         """Bind to ``driver``; to none if ``''``; None: as the kernel likes.
 
         If that fails, the function is given back to the driver it had.
         """
-        former = pci_functions.target(self._path(pci) / 'driver')
+        former = pci_functions.link_target(
+            self.functions.device_path(pci) / 'driver'
+        )
         if driver is not None and driver == former:
             self._clear_override(pci)
             return
-        if driver and not self.has_driver(driver):
+        if driver and not self.functions.has_driver(driver):
             raise exceptions.KernelError(
                 f'{pci} cannot be bound to {driver}: this kernel has no such '
                 f'PCI driver; modprobe {driver}',
                 errno.ENOENT,
             )
         deadline = time.monotonic() + timeout
-        self._run(
+        self._run_in_kernel(
             pci,
             lambda: self._change_driver(pci, former, driver, deadline),
             timeout,
@@ -73,13 +110,13 @@ class Sysfs(pci_functions.Functions):
 
     def reset(self, pci: str, timeout: float) -> bool:
         """Have the function start anew; False where it cannot be reset."""
-        path = self._path(pci) / 'reset'
+        path = self.functions.device_path(pci) / 'reset'
         if not path.exists():
             return False
-        self._run(pci, lambda: self._write(path, '1'), timeout)
+        self._run_in_kernel(pci, lambda: self._write(path, '1'), timeout)
         return True
 
-    def _run(
+    def _run_in_kernel(
         self, pci: str, work: Callable[[], object], timeout: float
     ) -> None:
         """Do what may block in the kernel, one at a time per function."""
@@ -95,22 +132,22 @@ class Sysfs(pci_functions.Functions):
         self, pci: str, former: str, driver: str | None, deadline: float
     ) -> None:
         try:
-            self._unbind(pci, deadline)
+            self._unbind_driver(pci, deadline)
             if not wait.time_left(deadline + GRACE - time.monotonic()):
                 # Nobody waits any more, and the next one may have come.
                 raise exceptions.DeviceBusy(f'{pci} was let go too late')
-            self._attach(pci, driver, deadline)
+            self._bind_driver(pci, driver, deadline)
         except (exceptions.KernelError, exceptions.DeviceBusy):
             self._give_back(pci, former)
             raise
 
-    def _unbind(self, pci: str, deadline: float) -> None:
-        link = self._path(pci) / 'driver'
-        if not pci_functions.target(link):
+    def _unbind_driver(self, pci: str, deadline: float) -> None:
+        link = self.functions.device_path(pci) / 'driver'
+        if not pci_functions.link_target(link):
             return
 
         def probe() -> bool:
-            driver = pci_functions.target(link)
+            driver = pci_functions.link_target(link)
             if not driver:
                 return True
             try:
@@ -120,7 +157,7 @@ class Sysfs(pci_functions.Functions):
                 # Gone by itself, or no such file while it still probes.
                 if error.errno not in (errno.ENODEV, errno.ENOENT):
                     raise
-            return not pci_functions.target(link)
+            return not pci_functions.link_target(link)
 
         wait.wait_for(
             probe,
@@ -129,32 +166,36 @@ class Sysfs(pci_functions.Functions):
             f'device, or see the kernel log',
         )
 
-    def _attach(self, pci: str, driver: str | None, deadline: float) -> None:
+    def _bind_driver(
+        self, pci: str, driver: str | None, deadline: float
+    ) -> None:
         if driver is None:
             self._clear_override(pci)
             self._write(self._bus / 'drivers_probe', pci)
         elif driver:
             try:
-                self._write(self._path(pci) / 'driver_override', driver)
-                self._probe(pci, driver, deadline)
+                self._write(
+                    self.functions.device_path(pci) / 'driver_override', driver
+                )
+                self._bind_to(pci, driver, deadline)
             finally:
                 self._clear_override(pci)
         else:
             self._clear_override(pci)
 
-    def _probe(self, pci: str, driver: str, deadline: float) -> None:
+    def _bind_to(self, pci: str, driver: str, deadline: float) -> None:
         path = self._bus / 'drivers' / driver / 'bind'
-        link = self._path(pci) / 'driver'
+        link = self.functions.device_path(pci) / 'driver'
 
         def probe() -> bool:
-            if pci_functions.target(link) == driver:
+            if pci_functions.link_target(link) == driver:
                 return True
             try:
                 self._write(path, pci)
             except exceptions.KernelError as error:
                 if error.errno != errno.ENOENT:
                     raise
-            return pci_functions.target(link) == driver
+            return pci_functions.link_target(link) == driver
 
         wait.wait_for(
             probe,
@@ -166,11 +207,11 @@ class Sysfs(pci_functions.Functions):
         """Lose no function; the first error stays the one to report."""
         with contextlib.suppress(exceptions.KuryrSriovError):
             if driver and not self.device(pci).driver:
-                self._attach(pci, driver, time.monotonic() + GIVE_BACK)
+                self._bind_driver(pci, driver, time.monotonic() + GIVE_BACK)
 
     def _clear_override(self, pci: str) -> None:
-        path = self._path(pci) / 'driver_override'
-        if pci_functions.read(path, '') not in ('', '(null)'):
+        path = self.functions.device_path(pci) / 'driver_override'
+        if pci_functions.read_file(path, '') not in ('', '(null)'):
             self._write(path, '\n')
 
     def _write(self, path: pathlib.Path, text: str) -> None:
@@ -180,25 +221,16 @@ class Sysfs(pci_functions.Functions):
         try:
             self._put(path, text)
         except OSError as error:
-            raise self._mapped(error, path, text) from error
+            raise self._map_error(error, path, text) from error
 
-    def _put(self, path: pathlib.Path, text: str) -> None:
-        # Without O_CREAT: sysfs answers that with EACCES for a file that is
-        # not there, which hides why.
-        file = os.open(path, os.O_WRONLY)
-        try:
-            os.write(file, text.encode())
-        finally:
-            os.close(file)
-
-    def _mapped(
+    def _map_error(
         self, error: OSError, path: pathlib.Path, text: str
     ) -> exceptions.KuryrSriovError:
         folder = path.parent.name
         pci = folder if model.PCI_ADDRESS.match(folder) else text
         number = error.errno or errno.EIO
         if not (self._bus / 'devices' / pci).exists():
-            return pci_functions.missing(pci)
+            return pci_functions.no_such_device(pci)
         message = f'Writing {text!r} to {path}: {os.strerror(number)}'
         if number in errnos.TRANSIENT:
             return exceptions.DeviceBusy(message)

@@ -43,7 +43,7 @@ class _Fixed:
     total_vfs: int
 
 
-class Functions:
+class PciFunctions:
     """This node's PCI functions, read only. Thread-safe.
 
     :param root: where ``sys`` is mounted.
@@ -51,19 +51,19 @@ class Functions:
 
     def __init__(self, root: str | os.PathLike[str] = '/') -> None:
         self.root = pathlib.Path(root)
-        self._bus = self.root / 'sys/bus/pci'
+        self.bus = self.root / 'sys/bus/pci'
         self._known: dict[str, _Fixed] = {}
 
     def device(self, pci: str) -> model.PciDevice:
         """The function as it is now."""
-        path = self._path(pci)
+        path = self.device_path(pci)
         try:
-            fixed = self._fixed(pci, path)
+            fixed = self._read_fixed(pci, path)
         except OSError as error:
-            raise missing(pci) from error
-        driver = target(path / 'driver')
-        group = target(path / 'iommu_group')
-        ifname, ifindex = self._netdev(path)
+            raise no_such_device(pci) from error
+        driver = link_target(path / 'driver')
+        group = link_target(path / 'iommu_group')
+        ifname, ifindex = self._find_netdev(path)
         return model.PciDevice(
             pci=pci,
             vendor=fixed.vendor,
@@ -75,54 +75,56 @@ class Functions:
             ifindex=ifindex,
             iommu_group=group,
             # only VFIO drivers make such groups, for as long as they are bound
-            noiommu='vfio' in driver and self._noiommu(group),
+            noiommu='vfio' in driver and self._is_noiommu(group),
             numa_node=fixed.numa_node,
-            rdma_device=min(names(path / 'infiniband'), default=''),
-            uio=min(names(path / 'uio'), default=''),
+            rdma_device=min(list_names(path / 'infiniband'), default=''),
+            uio=min(list_names(path / 'uio'), default=''),
             total_vfs=fixed.total_vfs,
         )
 
-    def functions(self) -> list[model.PciDevice]:
+    def list_all(self) -> list[model.PciDevice]:
         """All network functions, by address."""
         found = []
-        devices = self._bus / 'devices'
-        for pci in sorted(names(devices)):
-            if read(devices / pci / 'class', '').startswith(NETWORK_CLASS):
+        devices = self.bus / 'devices'
+        for pci in sorted(list_names(devices)):
+            if read_file(devices / pci / 'class', '').startswith(
+                NETWORK_CLASS
+            ):
                 with contextlib.suppress(exceptions.DeviceMissing):
                     found.append(self.device(pci))
         return found
 
     def vf_counts(self, pci: str) -> tuple[int, int]:
         """How many VFs the function has now, and how many it can have."""
-        path = self._path(pci)
+        path = self.device_path(pci)
         return (
-            int(read(path / 'sriov_numvfs', '0')),
-            int(read(path / 'sriov_totalvfs', '0')),
+            int(read_file(path / 'sriov_numvfs', '0')),
+            int(read_file(path / 'sriov_totalvfs', '0')),
         )
 
-    def carrier(self, function: model.PciDevice) -> bool | None:
+    def has_carrier(self, function: model.PciDevice) -> bool | None:
         """Whether its netdev has a link; None where it is down, or none."""
-        netdev = self._path(function.pci) / 'net' / function.ifname
+        netdev = self.device_path(function.pci) / 'net' / function.ifname
         # The kernel refuses to read that of an interface which is down.
-        carrier = read(netdev / 'carrier', '') if function.ifname else ''
-        return carrier == '1' if carrier else None
+        text = read_file(netdev / 'carrier', '') if function.ifname else ''
+        return text == '1' if text else None
 
     def has_assigned_mac(self, pci: str) -> bool:
         """Whether its netdev has the MAC that its driver found."""
-        path = self._path(pci)
-        ifname, _ = self._netdev(path)
+        path = self.device_path(pci)
+        ifname, _ = self._find_netdev(path)
         # NET_ADDR_PERM; the others are random, stolen, and set by somebody
-        kind = read(path / 'net' / ifname / 'addr_assign_type', '')
+        kind = read_file(path / 'net' / ifname / 'addr_assign_type', '')
         return kind == '0'
 
     def has_driver(self, driver: str) -> bool:
         """Whether the kernel has that PCI driver, built in or loaded."""
-        return (self._bus / 'drivers' / driver).is_dir()
+        return (self.bus / 'drivers' / driver).is_dir()
 
     def noiommu_mode(self) -> bool:
         """Whether VFIO is allowed to work without an IOMMU."""
         path = self.root / 'sys/module/vfio/parameters'
-        return read(path / 'enable_unsafe_noiommu_mode', 'N') == 'Y'
+        return read_file(path / 'enable_unsafe_noiommu_mode', 'N') == 'Y'
 
     def wait_netdev(self, pci: str, timeout: float) -> model.PciDevice:
         """The function, once its netdev is in the node's own netns."""
@@ -138,13 +140,13 @@ class Functions:
             f'driver, and whether a pod still holds the interface',
         )
 
-    def _path(self, pci: str) -> pathlib.Path:
-        path = self._bus / 'devices' / pci
+    def device_path(self, pci: str) -> pathlib.Path:
+        path = self.bus / 'devices' / pci
         if not model.PCI_ADDRESS.fullmatch(pci) or not path.exists():
-            raise missing(pci)
+            raise no_such_device(pci)
         return path
 
-    def _netdev(self, path: pathlib.Path) -> tuple[str, int]:
+    def _find_netdev(self, path: pathlib.Path) -> tuple[str, int]:
         """Name and index; of several (representors) the oldest."""
         folders = [path / 'net']
         if not folders[0].is_dir():  # that of a virtio NIC is further below
@@ -152,9 +154,9 @@ class Functions:
         for _ in range(RENAMES):
             try:
                 found = [
-                    (int(read(folder / name / 'ifindex')), name)
+                    (int(read_file(folder / name / 'ifindex')), name)
                     for folder in folders
-                    for name in names(folder)
+                    for name in list_names(folder)
                 ]
             except OSError:
                 continue  # renamed or gone since it was listed
@@ -162,37 +164,40 @@ class Functions:
             return name, index
         return '', 0
 
-    def _fixed(self, pci: str, path: pathlib.Path) -> _Fixed:
+    def _read_fixed(self, pci: str, path: pathlib.Path) -> _Fixed:
         """Read once: an attach looks at its VF and PF many times."""
         folder = os.stat(path).st_ino
         known = self._known.get(pci)
-        pf = target(path / 'physfn')
+        pf = link_target(path / 'physfn')
         # A VF that has just appeared may be linked to its PF a little later.
         late = bool(pf) and (known is None or known.vf_index is None)
         if known and known.folder == folder and not late:
             return known
         self._known[pci] = fixed = _Fixed(
             folder=folder,
-            vendor=read(path / 'vendor').removeprefix('0x'),
-            device=read(path / 'device').removeprefix('0x'),
-            numa_node=int(read(path / 'numa_node', '-1')),
+            vendor=read_file(path / 'vendor').removeprefix('0x'),
+            device=read_file(path / 'device').removeprefix('0x'),
+            numa_node=int(read_file(path / 'numa_node', '-1')),
             pf=pf,
             vf_index=self._vf_index(pf, pci) if pf else None,
             # A file that only a function with the SR-IOV capability has.
-            total_vfs=int(read(path / 'sriov_totalvfs', '0')),
+            total_vfs=int(read_file(path / 'sriov_totalvfs', '0')),
         )
         return fixed
 
     def _vf_index(self, pf: str, pci: str) -> int | None:
-        path = self._bus / 'devices' / pf
-        for name in names(path):
-            if name.startswith('virtfn') and target(f'{path}/{name}') == pci:
+        path = self.bus / 'devices' / pf
+        for name in list_names(path):
+            if (
+                name.startswith('virtfn')
+                and link_target(f'{path}/{name}') == pci
+            ):
                 return int(name.removeprefix('virtfn'))
         return None
 
-    def _noiommu(self, group: str) -> bool:
+    def _is_noiommu(self, group: str) -> bool:
         name = self.root / 'sys/kernel/iommu_groups' / group / 'name'
-        return bool(group) and read(name, '') == NOIOMMU_GROUP
+        return bool(group) and read_file(name, '') == NOIOMMU_GROUP
 
 
 def makes_netdev(driver: str) -> bool:
@@ -206,7 +211,7 @@ def makes_netdev(driver: str) -> bool:
     )
 
 
-def missing(pci: str) -> exceptions.DeviceMissing:
+def no_such_device(pci: str) -> exceptions.DeviceMissing:
     """The error for an address that nothing has."""
     return exceptions.DeviceMissing(
         f'There is no PCI device {pci!r} on this node; see lspci -D, and '
@@ -214,7 +219,7 @@ def missing(pci: str) -> exceptions.DeviceMissing:
     )
 
 
-def read(path: pathlib.Path, default: str | None = None) -> str:
+def read_file(path: pathlib.Path, default: str | None = None) -> str:
     """A file's text, stripped; ``default``, if any, where there is none."""
     try:
         # Half the system calls of read_text(): an attach reads many files.
@@ -229,7 +234,7 @@ def read(path: pathlib.Path, default: str | None = None) -> str:
         return default
 
 
-def target(path: str | os.PathLike[str]) -> str:
+def link_target(path: str | os.PathLike[str]) -> str:
     """Last part of what a symbolic link points to; empty for no link."""
     try:
         return os.path.basename(os.readlink(path))
@@ -237,7 +242,7 @@ def target(path: str | os.PathLike[str]) -> str:
         return ''
 
 
-def names(path: pathlib.Path) -> list[str]:
+def list_names(path: pathlib.Path) -> list[str]:
     """What is in a folder; nothing where there is no folder."""
     try:
         return os.listdir(path)

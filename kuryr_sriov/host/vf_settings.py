@@ -53,7 +53,7 @@ _PROTOCOLS: dict[bytes, model.VlanProto] = {
 _LINK_STATES: tuple[model.LinkState, ...] = ('auto', 'enable', 'disable')
 
 
-def completed(
+def complete_groups(
     settings: model.VfSettings, present: Callable[[], model.VfSettings]
 ) -> model.VfSettings:
     """With the rest of what one attribute carries, from ``present()``.
@@ -84,7 +84,7 @@ def encode(vf: int, settings: model.VfSettings) -> bytes:
     parts = []
     if settings.mac is not None:
         mac = bytes.fromhex(settings.mac.replace(':', ''))
-        parts.append(_attribute(_MAC, _MAC_FORMAT.pack(vf, mac)))
+        parts.append(_encode_attribute(_MAC, _MAC_FORMAT.pack(vf, mac)))
     if settings.vlan is not None and settings.vlan_qos is not None:
         protocol = next(
             key
@@ -94,12 +94,16 @@ def encode(vf: int, settings: model.VfSettings) -> bytes:
         info = _VLAN_INFO_FORMAT.pack(
             vf, settings.vlan, settings.vlan_qos, protocol
         )
-        parts.append(_attribute(_VLAN_LIST | _NESTED, _attribute(_INFO, info)))
+        parts.append(
+            _encode_attribute(
+                _VLAN_LIST | _NESTED, _encode_attribute(_INFO, info)
+            )
+        )
     if settings.min_tx_rate is not None and settings.max_tx_rate is not None:
         rate = _RATE_FORMAT.pack(
             vf, settings.min_tx_rate, settings.max_tx_rate
         )
-        parts.append(_attribute(_RATE, rate))
+        parts.append(_encode_attribute(_RATE, rate))
     state = settings.link_state
     for kind, number in (
         (_SPOOFCHK, settings.spoofchk),
@@ -107,8 +111,10 @@ def encode(vf: int, settings: model.VfSettings) -> bytes:
         (_TRUST, settings.trust),
     ):
         if number is not None:
-            parts.append(_attribute(kind, _NUMBER_FORMAT.pack(vf, number)))
-    return _attribute(_INFO | _NESTED, b''.join(parts))
+            parts.append(
+                _encode_attribute(kind, _NUMBER_FORMAT.pack(vf, number))
+            )
+    return _encode_attribute(_INFO | _NESTED, b''.join(parts))
 
 
 def decode(payload: bytes) -> tuple[model.VfSettings | None, ...]:
@@ -118,14 +124,14 @@ def decode(payload: bytes) -> tuple[model.VfSettings | None, ...]:
     (rtnl_fill_vfinfo).
     """
     settings: dict[int, model.VfSettings] = {}
-    for _, info in link_messages.attributes(payload):
-        found = dict(link_messages.attributes(info))
+    for _, info in link_messages.split_attributes(payload):
+        found = dict(link_messages.split_attributes(info))
         number, mac = _MAC_FORMAT.unpack_from(found[_MAC])
-        settings[number] = _settings(mac, found)
+        settings[number] = _decode_vf(mac, found)
     return tuple(map(settings.get, range(max(settings, default=-1) + 1)))
 
 
-def _settings(mac: bytes, attributes: dict[int, bytes]) -> model.VfSettings:
+def _decode_vf(mac: bytes, attributes: dict[int, bytes]) -> model.VfSettings:
     def number(kind: int) -> int | None:
         if kind not in attributes:
             return None
@@ -140,7 +146,9 @@ def _settings(mac: bytes, attributes: dict[int, bytes]) -> model.VfSettings:
     if _RATE in attributes:
         _, lowest, highest = _RATE_FORMAT.unpack_from(attributes[_RATE])
     vlan, qos, protocol = None, None, b''
-    for _, info in link_messages.attributes(attributes.get(_VLAN_LIST, b'')):
+    for _, info in link_messages.split_attributes(
+        attributes.get(_VLAN_LIST, b'')
+    ):
         _, vlan, qos, protocol = _VLAN_INFO_FORMAT.unpack_from(info)
     if vlan is None and _VLAN in attributes:
         _, vlan, qos = _VLAN_FORMAT.unpack_from(attributes[_VLAN])
@@ -158,6 +166,6 @@ def _settings(mac: bytes, attributes: dict[int, bytes]) -> model.VfSettings:
     )
 
 
-def _attribute(kind: int, payload: bytes) -> bytes:
+def _encode_attribute(kind: int, payload: bytes) -> bytes:
     length = _HEADER.size + len(payload)
     return _HEADER.pack(length, kind) + payload + bytes(-length % 4)

@@ -23,7 +23,7 @@ from labpods import KERNEL, USERSPACE, make_vif
 
 from kuryr_sriov import model
 from kuryr_sriov.host.linux import NodeHost
-from kuryr_sriov.host.pci_binding import Sysfs
+from kuryr_sriov.host.pci_binding import Sysfs, put_text
 from kuryr_sriov.node import Node
 from kuryr_sriov.testing.fixtures.interruption import CHANGES, tell_beginnings
 
@@ -61,18 +61,6 @@ class Points:
         self.left -= 1
 
 
-class MortalSysfs(Sysfs):
-    """Passes a point before each write."""
-
-    def __init__(self, points: Points) -> None:
-        super().__init__()
-        self._points = points
-
-    def _put(self, path: Path, text: str) -> None:
-        self._points(path.name)
-        super()._put(path, text)
-
-
 class MortalLinks:
     """Passes a point before each change."""
 
@@ -93,10 +81,17 @@ class MortalLinks:
 
 
 class MortalHost(NodeHost):
+    """Passes a point before each change of a VF."""
+
     def __init__(self, points: Points) -> None:
         super().__init__()
-        self.pci = MortalSysfs(points)
+        self._points = points
+        self.pci = Sysfs(put=self._put)
         self.links: Any = MortalLinks(self.links, points)
+
+    def _put(self, path: Path, text: str) -> None:
+        self._points(path.name)
+        put_text(path, text)
 
 
 class Doomed:

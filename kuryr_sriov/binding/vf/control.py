@@ -65,10 +65,10 @@ class PfControl:
         :raises UnsupportedSetting: naming the first that it refuses.
         :raises LinkDown: it has no link, without which it sets no rate.
         """
-        changes = settings.difference(target, current)
+        changes = settings.settings_to_send(target, current)
         if changes is None:
             return
-        for name in settings.differing(target, current):
+        for name in settings.list_differing(target, current):
             if getattr(current, name) is None:
                 raise settings.unsupported(
                     self._device.pci,
@@ -83,7 +83,7 @@ class PfControl:
             if error.errno not in settings.UNSUPPORTED:
                 raise
             refusal = error
-        self._verify(target, refusal)
+        self._verify_applied(target, refusal)
 
     def restore(
         self, target: model.VfSettings, current: model.VfSettings
@@ -104,7 +104,7 @@ class PfControl:
             return str(error)
         return ''
 
-    def _verify(
+    def _verify_applied(
         self,
         target: model.VfSettings,
         refusal: exceptions.KernelError | None,
@@ -113,7 +113,7 @@ class PfControl:
         names: list[str] = []
 
         def is_applied() -> bool:
-            names[:] = settings.differing(target, self.read())
+            names[:] = settings.list_differing(target, self.read())
             return not names
 
         # What was refused does not come later: no wait under the PF's lock.
@@ -121,7 +121,9 @@ class PfControl:
             with contextlib.suppress(exceptions.DeviceBusy):
                 wait.wait_for(is_applied, self._timeout, self._device.pci)
         if names:
-            name = settings.refused(names, refusal.errno if refusal else 0)
+            name = settings.name_refused(
+                names, refusal.errno if refusal else 0
+            )
             if refusal and name in settings.RATES:
                 self._check_carrier(refusal)
             raise settings.unsupported(

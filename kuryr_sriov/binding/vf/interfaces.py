@@ -19,7 +19,7 @@ def get_link(host: base.Host, function: model.PciDevice) -> model.Link:
     except exceptions.KernelError as error:
         if error.errno != errno.ENODEV:
             raise
-        raise _elsewhere(function.pci, function.ifindex) from error
+        raise _not_in_this_netns(function.pci, function.ifindex) from error
     confirm_function(link, function.pci)
     return link
 
@@ -34,10 +34,10 @@ def confirm_function(link: model.Link, pci: str) -> None:
     :raises KernelError: it is not.
     """
     if link.pci != pci:
-        raise _elsewhere(pci, link.index)
+        raise _not_in_this_netns(pci, link.index)
 
 
-def _elsewhere(pci: str, index: int) -> exceptions.KernelError:
+def _not_in_this_netns(pci: str, index: int) -> exceptions.KernelError:
     return exceptions.KernelError(
         f'{pci}: its interface, number {index} in /sys, is not in this '
         'network namespace; run in the host network, with a /sys that was '

@@ -66,7 +66,7 @@ def wanted(vif: model.Vif) -> model.VfSettings:
     )
 
 
-def difference(
+def settings_to_send(
     target: model.VfSettings, current: model.VfSettings
 ) -> model.VfSettings | None:
     """The settings to send so that ``current`` becomes ``target``.
@@ -75,7 +75,7 @@ def difference(
     """
     changes: dict[str, object] = {}
     for group in GROUPS:
-        if any(_differs(target, current, name) for name in group):
+        if any(_is_different(target, current, name) for name in group):
             for name in group:
                 value = getattr(target, name)
                 if value is None:
@@ -89,7 +89,7 @@ def difference(
     )
 
 
-def _differs(
+def _is_different(
     target: model.VfSettings, current: model.VfSettings, name: str
 ) -> bool:
     value = getattr(target, name)
@@ -98,7 +98,7 @@ def _differs(
     return value is not None and value != getattr(current, name)
 
 
-def differing(
+def list_differing(
     target: model.VfSettings, current: model.VfSettings
 ) -> list[str]:
     """Names of the settings that are not as they should be, in order."""
@@ -106,11 +106,11 @@ def differing(
         name
         for group in GROUPS
         for name in group
-        if _differs(target, current, name)
+        if _is_different(target, current, name)
     ]
 
 
-def refused(names: Sequence[str], number: int) -> str:
+def name_refused(names: Sequence[str], number: int) -> str:
     """Which of the settings that were not applied the NIC refuses.
 
     :param names: in the order in which the kernel applies them.
@@ -138,7 +138,7 @@ def is_pinned(
     return link is None or link.mac != settings.mac or assigned
 
 
-def unpinned(
+def unpin_mac(
     original: model.VfState, current: model.VfSettings
 ) -> model.VfSettings:
     """What the PF shall hold while the VF gets its own MAC back.

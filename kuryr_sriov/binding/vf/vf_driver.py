@@ -82,12 +82,12 @@ class VfDriver(base.BindingDriver):
         failures: list[exceptions.KuryrSriovError] = []
         for bring_home in (
             self._bring_home,
-            self._unbind,
-            self._reset,
+            self._unbind_driver,
+            self._reset_function,
         ):
             try:
                 fresh = bring_home(attachment)
-                debt = self._restore(attachment, fresh)
+                debt = self._restore_vf(attachment, fresh)
                 break
             except exceptions.DeviceMissing as error:
                 LOG.warning('nothing is left to restore: %s', error)
@@ -109,7 +109,7 @@ class VfDriver(base.BindingDriver):
         target = settings.wanted(attachment.vif)
         return [
             f'{name} is {getattr(current, name)}, not {getattr(target, name)}'
-            for name in settings.differing(target, current)
+            for name in settings.list_differing(target, current)
         ]
 
     def bind_driver(self, pci: str, driver: str | None) -> None:
@@ -169,7 +169,7 @@ class VfDriver(base.BindingDriver):
 
     def _check_guest(self, vif: model.Vif, target: model.VfSettings) -> None:
         guest = dataclasses.replace(settings.GUEST, mac=vif.mac, vlan=vif.vlan)
-        for name in settings.differing(target, guest):
+        for name in settings.list_differing(target, guest):
             raise settings.unsupported(
                 vif.ifname,
                 name,
@@ -187,13 +187,13 @@ class VfDriver(base.BindingDriver):
             # Before the PF lets it off the pod's VLAN: nobody drives it then.
             self.bind_driver(pci, '')
         if original.ifname and device.driver == original.driver:
-            return self._fetch(attachment, device)
+            return self._fetch_netdev(attachment, device)
         # A program that was killed while it drove the VF may have left it in
         # any state, also without link (sriov-network-device-plugin#714).
         self.host.pci.reset(pci, self.device_timeout)
         return True
 
-    def _fetch(
+    def _fetch_netdev(
         self, attachment: model.Attachment, device: model.PciDevice
     ) -> bool:
         """See to it that the netdev is, or will be, in the node's netns."""
@@ -223,14 +223,14 @@ class VfDriver(base.BindingDriver):
                 return False
         # In a netns that nobody can name any more, still probing, or in the
         # way of somebody else here.
-        return self._unbind(attachment)
+        return self._unbind_driver(attachment)
 
-    def _unbind(self, attachment: model.Attachment) -> bool:
+    def _unbind_driver(self, attachment: model.Attachment) -> bool:
         """Its driver makes the netdev anew, wherever the old one is."""
         self.bind_driver(attachment.pci, '')
         return True
 
-    def _reset(self, attachment: model.Attachment) -> bool:
+    def _reset_function(self, attachment: model.Attachment) -> bool:
         """The function itself starts anew."""
         self.bind_driver(attachment.pci, '')
         self.host.pci.reset(attachment.pci, self.device_timeout)
@@ -249,7 +249,7 @@ class VfDriver(base.BindingDriver):
             'to another pod before it is'
         ) from last
 
-    def _restore(self, attachment: model.Attachment, fresh: bool) -> str:
+    def _restore_vf(self, attachment: model.Attachment, fresh: bool) -> str:
         """PF settings, driver and netdev.
 
         :param fresh: the driver makes the netdev anew.
@@ -261,7 +261,7 @@ class VfDriver(base.BindingDriver):
             self._restore_driver(attachment, fresh, silent=False)
             return ''
         current = pf.read()
-        target = settings.unpinned(original, current)
+        target = settings.unpin_mac(original, current)
         pf.restore(target, current)
         # Where the VF has told its MAC, the PF has forgotten it by now.
         told = original.mac == original.settings.mac and not original.pinned

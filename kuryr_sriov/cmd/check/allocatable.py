@@ -115,7 +115,7 @@ def _not_offered(resource: str, offers: Offers, others: bool) -> Result:
 def _without_driver(subject: Subject, offers: Offers) -> Iterator[Result]:
     """Resources with network functions of this node: a QAT is no NIC."""
     sriov = subject.conf.sriov
-    functions = {f.pci for f in subject.host.pci.functions()}
+    functions = {f.pci for f in subject.host.pci.functions.list_all()}
     for resource in sorted(offers):
         prefix, _, name = resource.rpartition('/')
         if (

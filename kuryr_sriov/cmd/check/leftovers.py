@@ -53,7 +53,7 @@ def check_state_dir(subject: Subject) -> Iterator[Result]:
 
 def check_ledger(subject: Subject) -> Iterator[Result]:
     """All records can be read."""
-    found = ledger_reader.read(subject.conf.sriov.state_dir)
+    found = ledger_reader.read_attachments(subject.conf.sriov.state_dir)
     yield ok(f'attachments on record: {len(found)}')
     for record in ledger_reader.read_set_aside(subject.conf.sriov.state_dir):
         yield warning(
@@ -71,7 +71,7 @@ def check_leftovers(subject: Subject) -> Iterator[Result]:
         yield skipped(f'{error}; see whether proc is mounted under --root.')
         return
     clean = True
-    for record in ledger_reader.read(subject.conf.sriov.state_dir):
+    for record in ledger_reader.read_attachments(subject.conf.sriov.state_dir):
         why = why_stuck(subject.host, record)
         if why:
             clean = False

@@ -22,8 +22,8 @@ NOIOMMU = (
 def check_vfs(subject: Subject) -> Iterator[Result]:
     """PFs have VFs."""
     pci = subject.host.pci
-    functions = pci.functions()
-    counts = {f.pci: pci.vf_counts(f.pci) for f in functions}
+    functions = pci.functions.list_all()
+    counts = {f.pci: pci.functions.vf_counts(f.pci) for f in functions}
     pfs = [function for function in functions if counts[function.pci][1]]
     if not pfs:
         yield _without_pfs(functions)
@@ -45,7 +45,7 @@ def check_vfs(subject: Subject) -> Iterator[Result]:
 
 def _check_link(subject: Subject, pf: model.PciDevice, what: str) -> Result:
     """VFs reach nobody while their PF has no link."""
-    carrier = subject.host.pci.carrier(pf)
+    carrier = subject.host.pci.functions.has_carrier(pf)
     if carrier is None and pf.ifname:
         return warning(
             f'{what}. It is down, and they reach nobody.',
@@ -83,7 +83,7 @@ def check_userspace(subject: Subject) -> Iterator[Result]:
     if not wanted:
         yield ok('no resource needs vfio-pci or the like')
     for driver in sorted(wanted):
-        if subject.host.pci.has_driver(driver):
+        if subject.host.pci.functions.has_driver(driver):
             yield ok(f'{driver} is loaded')
         else:
             yield failed(
@@ -98,9 +98,9 @@ def check_userspace(subject: Subject) -> Iterator[Result]:
 
 def _check_iommu(subject: Subject) -> Result:
     pci = subject.host.pci
-    if any(f.iommu_group and not f.noiommu for f in pci.functions()):
+    if any(f.iommu_group and not f.noiommu for f in pci.functions.list_all()):
         return ok('the IOMMU is on')
-    if pci.noiommu_mode():
+    if pci.functions.noiommu_mode():
         return ok(
             'no-IOMMU mode: a pod with a VF can reach all memory of this '
             'node, as usual in a VM'

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     unread = []
     owners: tuple[model.Attachment, ...] = ()
     try:
-        owners = ledger_reader.read(conf.sriov.state_dir)
+        owners = ledger_reader.read_attachments(conf.sriov.state_dir)
     except exceptions.KuryrSriovError as error:
         unread.append(f'Who has which VF: {error}')
     found = take_inventory(arguments.make_host(args), owners, unread)
@@ -69,8 +69,10 @@ class _Survey:
         self._unread = list(unread)
 
     def take_inventory(self) -> Inventory:
-        functions = self._host.pci.functions()
-        counts = {f.pci: self._host.pci.vf_counts(f.pci) for f in functions}
+        functions = self._host.pci.functions.list_all()
+        counts = {
+            f.pci: self._host.pci.functions.vf_counts(f.pci) for f in functions
+        }
         pfs = tuple(
             self._survey_pf(function, functions, *counts[function.pci])
             for function in functions

@@ -47,7 +47,9 @@ class NodeSide:
         """What is on record of the pod."""
         self.records = tuple(
             record
-            for record in ledger_reader.read(self._conf.sriov.state_dir)
+            for record in ledger_reader.read_attachments(
+                self._conf.sriov.state_dir
+            )
             if self._is_ours(record.sandbox.pod)
         )
         for record in self.records:
@@ -112,7 +114,7 @@ class NodeSide:
                     f'PF {pf.ifname} holds MAC {held.mac}, VLAN {held.vlan} '
                     'for it'
                 )
-        if self._host.pci.carrier(pf) is False:
+        if self._host.pci.functions.has_carrier(pf) is False:
             yield Trouble(
                 f'PF {pf.pci} ({pf.ifname}) has no link.',
                 'See its cable and its switch.',

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List, explain or mend."""
     conf, host = arguments.load_conf(args), arguments.make_host(args)
-    records = ledger_reader.read(conf.sriov.state_dir)
+    records = ledger_reader.read_attachments(conf.sriov.state_dir)
     aside = ledger_reader.read_set_aside(conf.sriov.state_dir)
     if args.action is None:
         return _list_stuck(host, records, aside, as_json=args.json)

@@ -16,19 +16,6 @@ from kuryr_sriov.host import netlink_socket, pci_binding, wait
 Call = Callable[..., Any]
 
 
-class SimulatedPci(pci_binding.Sysfs):
-    """The real Sysfs on the simulated tree; its writes go to ``call``."""
-
-    def __init__(self, root: pathlib.Path, call: Call, change: Call) -> None:
-        super().__init__(root)
-        self._call = call
-        self._change = change
-
-    def _put(self, path: pathlib.Path, text: str) -> None:
-        self._change(path.name)
-        self._call('write', str(path), text)
-
-
 class SimulatedLinks:
     """Implements ``binding.base.Links``, with the errors of ``Netlink``.
 
@@ -143,7 +130,7 @@ class SimulatedLinks:
             try:
                 return (self._call(operation, *arguments, **named),)
             except OSError as error:
-                raise netlink_socket.mapped(error, what) from error
+                raise netlink_socket.map_error(error, what) from error
 
         if once:
             return probe()[0]
@@ -162,7 +149,8 @@ class SimulatedHost:
         self._root = root
         self.is_guest: bool = call('is_guest')
         self._hooks: list[Callable[[str], object]] = []
-        self.pci = SimulatedPci(root, call, self._change)
+        # The real one, on the simulated tree.
+        self.pci = pci_binding.Sysfs(root, self._put)
         self.links = SimulatedLinks(call, self._change)
 
     def on_change(self, hook: Callable[[str], object]) -> None:
@@ -172,6 +160,10 @@ class SimulatedHost:
     def boot_id(self) -> str:
         path = self._root / 'proc/sys/kernel/random/boot_id'
         return path.read_text().strip()
+
+    def _put(self, path: pathlib.Path, text: str) -> None:
+        self._change(path.name)
+        self.call('write', str(path), text)
 
     def _change(self, operation: str) -> None:
         for hook in self._hooks:

@@ -10,7 +10,7 @@
     assert node.state() == before
 
 Its sysfs is a real tree under the root, read by the real
-``host.sysfs.Sysfs``; what is written there, and all that goes through
+``host.pci_binding.Sysfs``; what is written there, and all that goes through
 netlink, is answered as Linux answers it, errors and delays included.
 """
 

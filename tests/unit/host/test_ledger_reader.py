@@ -39,13 +39,13 @@ def ledger(state):
 def test_records_of_a_ledger_that_nobody_uses(ledger, state):
     ledger.close()
     before = os.listdir(state)
-    assert ledger_reader.read(str(state)) == (RECORD,)
+    assert ledger_reader.read_attachments(str(state)) == (RECORD,)
     assert os.listdir(state) == before == ['ledger.sqlite']
 
 
 def test_records_of_a_ledger_in_use(ledger, state):
     before = sorted(os.listdir(state))
-    assert ledger_reader.read(str(state)) == (RECORD,)
+    assert ledger_reader.read_attachments(str(state)) == (RECORD,)
     assert sorted(os.listdir(state)) == before
     assert len(before) == 3
 
@@ -54,19 +54,19 @@ def test_a_writer_is_not_waited_for(ledger, state):
     other = sqlite3.connect(ledger.path)
     other.execute('BEGIN IMMEDIATE')
     other.execute('DELETE FROM attachment')
-    assert ledger_reader.read(str(state)) == (RECORD,)
+    assert ledger_reader.read_attachments(str(state)) == (RECORD,)
     other.close()
 
 
 def test_no_ledger_is_no_record_and_none_is_made(state):
-    assert ledger_reader.read(str(state)) == ()
+    assert ledger_reader.read_attachments(str(state)) == ()
     assert not state.exists()
 
 
 def test_an_empty_file_is_no_record_and_stays_empty(state):
     state.mkdir(parents=True)
     (state / 'ledger.sqlite').touch()
-    assert ledger_reader.read(str(state)) == ()
+    assert ledger_reader.read_attachments(str(state)) == ()
     assert (state / 'ledger.sqlite').stat().st_size == 0
 
 
@@ -76,13 +76,13 @@ def test_another_schema_is_refused(ledger, state):
     other.execute('PRAGMA user_version = 99')
     other.close()
     with pytest.raises(exceptions.LedgerError, match='schema 99'):
-        ledger_reader.read(str(state))
+        ledger_reader.read_attachments(str(state))
 
 
 def test_a_state_dir_that_is_a_file_is_named(tmp_path):
     (tmp_path / 'state').touch()
     with pytest.raises(exceptions.LedgerError, match='must be a directory'):
-        ledger_reader.read(str(tmp_path / 'state'))
+        ledger_reader.read_attachments(str(tmp_path / 'state'))
 
 
 def test_a_record_that_cannot_be_read_is_told_beside_the_others(ledger, state):
@@ -98,7 +98,7 @@ def test_a_record_that_cannot_be_read_is_told_beside_the_others(ledger, state):
         )
         connection.commit()
     for boot_id in ('', 'boot-1'):
-        assert ledger_reader.read(str(state)) == (other,)
+        assert ledger_reader.read_attachments(str(state)) == (other,)
         (aside,) = ledger_reader.read_set_aside(str(state))
         assert (aside.pci, aside.boot_id) == (RECORD.pci, boot_id)
         ledger.all()  # sets it aside
@@ -113,7 +113,7 @@ def test_a_file_of_schema_1_is_read_as_it_is(ledger, state):
             'PRAGMA user_version = 1; PRAGMA journal_mode = DELETE;'
         )
     before = ledger.path.read_bytes()
-    assert ledger_reader.read(str(state)) == (RECORD,)
+    assert ledger_reader.read_attachments(str(state)) == (RECORD,)
     assert ledger_reader.read_set_aside(str(state)) == ()
     assert ledger.path.read_bytes() == before
 
@@ -122,4 +122,4 @@ def test_what_is_no_database_is_refused(state):
     state.mkdir(parents=True)
     (state / 'ledger.sqlite').write_text('not a database' * 100)
     with pytest.raises(exceptions.LedgerError, match='is the ledger'):
-        ledger_reader.read(str(state))
+        ledger_reader.read_attachments(str(state))

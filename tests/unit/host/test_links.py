@@ -16,7 +16,7 @@ from kuryr_sriov import exceptions, model
 from kuryr_sriov.host import ethtool, netns, wait
 from kuryr_sriov.host import links as links_module
 from kuryr_sriov.host.links import Netlink
-from kuryr_sriov.host.pci_binding import Sysfs
+from kuryr_sriov.host.pci_functions import PciFunctions
 
 MAC = '02:00:00:00:00:07'
 
@@ -349,7 +349,7 @@ def test_a_pf_that_cannot_have_vfs_refuses_settings(links, netnses):
 @pytest.fixture
 def function():
     """A PCI function with an interface, often of virtio."""
-    found = [f for f in Sysfs().functions() if f.ifname]
+    found = [f for f in PciFunctions().list_all() if f.ifname]
     if not found:
         pytest.skip('THIS MACHINE HAS NO PCI NETWORK INTERFACE')
     return found[0]

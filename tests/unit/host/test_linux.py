@@ -9,7 +9,7 @@ from kuryr_sriov.host.linux import NodeHost
 def test_it_is_the_running_kernel():
     host = NodeHost()
     assert host.links.get(1).name == 'lo'
-    assert isinstance(host.pci.functions(), list)
+    assert isinstance(host.pci.functions.list_all(), list)
 
 
 def test_its_boot_is_the_kernels():
@@ -23,4 +23,4 @@ def test_a_container_sees_it_elsewhere(tmp_path):
     (folder / 'boot_id').write_text('b9de76b7\n')
     host = NodeHost(tmp_path)
     assert host.boot_id() == 'b9de76b7'
-    assert host.pci.functions() == []
+    assert host.pci.functions.list_all() == []

@@ -38,7 +38,7 @@ def kernel():
         def answers(*datagrams):
             for datagram in datagrams:
                 there.send(datagram)
-            return list(netlink_socket._answers(here))
+            return list(netlink_socket._read_answers(here))
 
         yield answers
 
@@ -94,7 +94,7 @@ def test_a_list_that_changed_while_it_was_made_is_asked_for_again(kernel):
     with pytest.raises(OSError, match='changed') as caught:
         kernel(message(LINK, MULTI | INTERRUPTED, b'1234'))
     assert isinstance(
-        netlink_socket.mapped(caught.value, 'find'), exceptions.DeviceBusy
+        netlink_socket.map_error(caught.value, 'find'), exceptions.DeviceBusy
     )
 
 
@@ -132,7 +132,7 @@ def test_a_kernel_that_stays_busy_is_an_error_with_the_reason(monkeypatch):
 
 
 def test_an_error_without_a_number():
-    error = netlink_socket.mapped(OSError('odd'), 'set of 5')
+    error = netlink_socket.map_error(OSError('odd'), 'set of 5')
     assert error.errno == errno.EIO
 
 

@@ -132,7 +132,7 @@ def test_vfs_made_anew_know_nothing_of_the_past(node):
 def test_fewer_vfs_than_before(node):
     node.recreate_vfs(PF, number=1)
     assert node.vfs(PF) == [VF]
-    assert node.host.pci.vf_counts(PF) == (1, 7)
+    assert node.host.pci.functions.vf_counts(PF) == (1, 7)
     write(node, f'devices/{PF}/sriov_numvfs', '1')  # no change, no error
     assert node.vfs(PF) == [VF]
 

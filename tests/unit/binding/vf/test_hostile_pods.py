@@ -48,9 +48,11 @@ def pci(node):
 class Pod:
     """A pod on a VF, and the node as it was before."""
 
-    def __init__(self, node, pci, cls=NetdeviceDriver, **vif):
+    def __init__(
+        self, node, pci, cls=NetdeviceDriver, device_timeout=0.2, **vif
+    ):
         name = 'vfio-pci' if cls is VfioDriver else 'netdevice'
-        conf = types.SimpleNamespace(device_timeout=0.2)
+        conf = types.SimpleNamespace(device_timeout=device_timeout)
         self.node, self.pci = node, pci
         self.before = node.state()
         self.driver = cls(name, node.host, conf)
@@ -213,10 +215,10 @@ def test_a_mac_that_the_vf_has_told_is_not_pinned(tmp_path):
 def test_a_kernel_driver_that_is_slow_is_waited_for(node, pci):
     """iavf makes its netdev seconds after it is bound."""
     driver = node.host.pci.device(pci).driver
-    node.host.pci.bind(pci, '', 1)
+    node.host.pci.bind(pci, '', 60)
     node.delay_netdevs(0.1)
-    node.host.pci.bind(pci, driver, 1)
-    pod = Pod(node, pci)
+    node.host.pci.bind(pci, driver, 60)
+    pod = Pod(node, pci, device_timeout=60)
     assert pod.attachment.original.ifname
     pod.delete()
     assert node.state()[pci].netns == ''

@@ -75,7 +75,7 @@ def attached(node, conf):
 
 def take(node, conf, unread=()):
     return survey.take_inventory(
-        node.host, ledger_reader.read(conf.sriov.state_dir), unread
+        node.host, ledger_reader.read_attachments(conf.sriov.state_dir), unread
     )
 
 

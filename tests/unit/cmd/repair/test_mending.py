@@ -50,7 +50,7 @@ class Place:
             daemon.attach(sandbox, [vif], [device])
 
     def records(self):
-        return ledger_reader.read(str(self.state))
+        return ledger_reader.read_attachments(str(self.state))
 
     def owe(self, why):
         """As a DEL leaves it that could not restore everything."""
