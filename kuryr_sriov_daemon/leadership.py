@@ -10,6 +10,7 @@ LeaseLock would load its typed models, 100 MiB, for two requests.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -71,7 +72,9 @@ class Leadership:
         self._seen_at = 0.0
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self._last_alive = time.monotonic()
+        # What comes before the first look, drivers above all, takes a slow
+        # machine minutes.
+        self._last_alive = math.inf
 
     def is_leader(self) -> bool:
         """Whether this process may act right now."""

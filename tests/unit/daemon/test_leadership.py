@@ -206,3 +206,12 @@ def test_a_candidate_that_is_stopped_does_not_lead(leases):
     one.stop()
     assert not one.wait_for_lease()
     assert one.is_alive()
+
+
+def test_the_time_before_the_first_look_is_no_hang(clock, leases):
+    one = Leadership(None, 'ns', 'l', 'one')
+    clock.now += 600
+    assert one.is_alive()
+    one._try_to_lead()
+    clock.now += 600
+    assert not one.is_alive()
