@@ -17,8 +17,7 @@ from kuryr_sriov import exceptions, model, plugins
 from kuryr_sriov.allocations.base import Allocations
 from kuryr_sriov.binding import base
 from kuryr_sriov.config import loading
-from kuryr_sriov.handlers import attach as steps
-from kuryr_sriov.handlers import protocols, validate
+from kuryr_sriov.handlers import choose_vfs, configure_vfs, protocols, validate
 from kuryr_sriov.handlers.events import (
     Event,
     Observer,
@@ -28,8 +27,9 @@ from kuryr_sriov.handlers.events import (
     telling,
 )
 from kuryr_sriov.handlers.pipeline import Pipeline
-from kuryr_sriov.handlers.restore import NotRestored, Reconciled, Restorer
+from kuryr_sriov.handlers.restore import Reconciled, Restorer
 from kuryr_sriov.handlers.sandboxes import Sandboxes
+from kuryr_sriov.handlers.unreadable import UnreadableRecords
 from kuryr_sriov.handlers.wiring import Wiring
 from kuryr_sriov.host import ledger, linux, locks, wait
 
@@ -74,10 +74,11 @@ class Node:
         )
         self._boot_id = self._host.boot_id()
         self._timeout = conf.sriov.attachment_timeout
+        self._unreadable = UnreadableRecords(self._boot_id, self._observe)
         self.ledger = ledger.Ledger(
             conf.sriov.state_dir,
             boot_id=self._boot_id,
-            tell=self._tell_set_aside,
+            tell=self._unreadable.tell,
         )
         self._locks = locks.PfLocks(
             Path(conf.sriov.state_dir) / 'locks', conf.sriov.pf_lock_timeout
@@ -117,7 +118,9 @@ class Node:
         :raises UnsupportedSetting: the NIC cannot do what a VIF asks for.
         :raises DeviceBusy: a running sandbox of another pod has the VF.
         """
-        request = steps.AttachRequest(sandbox, tuple(vifs), tuple(devices))
+        request = choose_vfs.AttachRequest(
+            sandbox, tuple(vifs), tuple(devices)
+        )
         with (
             telling(self._observe, request.event),
             wait.limit(min(self._timeout, timeout)),
@@ -194,7 +197,7 @@ class Node:
                 unless=self._is_in_use,
                 locks=self._locks,
             )
-            unreadable = self._unreadable_records()
+            unreadable = self._unreadable.list_failures(self.ledger)
             return dataclasses.replace(
                 result, failed=(*result.failed, *unreadable)
             )
@@ -291,42 +294,6 @@ class Node:
             and self._sandboxes.is_there(record)
         )
 
-    def _unreadable_records(self) -> list[NotRestored]:
-        """Those set aside in this boot; of earlier ones no VF is left."""
-        found = self.ledger.set_aside()
-        past = [each.pci for each in found if each.boot_id != self._boot_id]
-        if past:
-            self.ledger.forget_set_aside(past)
-        return [
-            NotRestored(
-                each.container_id,
-                each.ifname,
-                each.pci,
-                exceptions.LedgerError(
-                    f'{self.ledger.path}: the record of VF {each.pci} cannot '
-                    f'be read: {each.reason}'
-                ),
-            )
-            for each in found
-            if each.pci not in past
-        ]
-
-    def _tell_set_aside(self, record: model.SetAside) -> None:
-        self._observe(
-            Event(
-                'set-aside',
-                'failed',
-                'set-aside',
-                container_id=record.container_id,
-                ifname=record.ifname,
-                pci=record.pci,
-                error=exceptions.LedgerError(
-                    f'its record cannot be read and is set aside: '
-                    f'{record.reason}'
-                ),
-            )
-        )
-
     def _tell_operation(
         self, operation: str, container_id: str = '', ifname: str = ''
     ) -> AbstractContextManager[None]:
@@ -342,22 +309,24 @@ class Node:
             ),
         )
 
-    def _build_pipeline(self) -> Pipeline[steps.AttachRequest]:
+    def _build_pipeline(self) -> Pipeline[choose_vfs.AttachRequest]:
         pci = self._host.pci
         inner = Pipeline(
             'under-lock',
             (
-                steps.Reclaim(self.ledger, self._restorer, self._sandboxes),
-                steps.Record(
+                configure_vfs.Reclaim(
+                    self.ledger, self._restorer, self._sandboxes
+                ),
+                configure_vfs.Record(
                     self.ledger,
                     self._wiring,
                     self._resources.driver,
                     pci,
                     self._boot_id,
                 ),
-                steps.Wire(self._wiring, self._restorer),
-                steps.Report(self.describe),
-                steps.Confirm(self.ledger),
+                configure_vfs.Wire(self._wiring, self._restorer),
+                configure_vfs.Report(self.describe),
+                configure_vfs.Confirm(self.ledger),
             ),
             self._observe,
             self._timeout,
@@ -365,11 +334,11 @@ class Node:
         return Pipeline(
             'attach',
             (
-                steps.Validate(self._sandboxes),
-                steps.Intend(self.ledger),
-                steps.Allocate(self.allocated),
-                steps.Pair(self.ledger),
-                steps.Configure(
+                choose_vfs.Validate(self._sandboxes),
+                choose_vfs.Intend(self.ledger),
+                choose_vfs.Allocate(self.allocated),
+                choose_vfs.Pair(self.ledger),
+                configure_vfs.Configure(
                     inner, self._locks, pci, self.ledger, self._observe
                 ),
             ),

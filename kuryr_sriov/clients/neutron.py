@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Neutron's API v2.0, as far as ports need it: the only openstacksdk user.
+"""Neutron's API v2.0, as far as ports need it.
 
-Requests and answers are Neutron's own JSON objects. openstacksdk brings
-credentials, the service catalogue and re-authentication; its resource
-classes stay out of it, for they send again what a failed update left in
-them, and hide Neutron's error types.
+Requests and answers are Neutron's own JSON objects.
 """
 
 from __future__ import annotations
@@ -16,92 +13,21 @@ from email.utils import parsedate_to_datetime
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import openstack
-from keystoneauth1 import exceptions as ks_exceptions
-from keystoneauth1 import loading, session
-from openstack import connection
-from openstack import exceptions as sdk_exceptions
-
 from kuryr_sriov import exceptions
+from kuryr_sriov.clients import neutron_session
+from kuryr_sriov.clients.neutron_refusals import (
+    NeutronDenied,
+    NeutronRefused,
+    explain_refusal,
+)
 from kuryr_sriov.clients.turns import SharedCalls
+
+__all__ = ['NeutronClient', 'NeutronDenied', 'NeutronRefused', 'Resource']
 
 Resource = dict[str, Any]
 """One port, subnet, network or policy, as Neutron's API describes it."""
 
-AUTH_TYPES = ('password', 'v3applicationcredential', 'v3token', 'none')
-"""Plugins whose options are known; others go through clouds.yaml."""
-
-TIMEOUT = 60.0
-"""Seconds for one answer, unless ``[neutron] timeout`` says otherwise."""
-
 _LISTINGS = 5
-
-_EXHAUSTED = {
-    'OverQuota',
-    'IpAddressGenerationFailure',
-    'IpAddressGenerationFailureAllSubnets',
-    'IpAddressGenerationFailureNoMatchingSubnet',
-    'MacAddressGenerationFailure',
-    # a pod that comes again may ask for what its predecessor still holds
-    'IpAddressAlreadyAllocated',
-    'IpAddressInUse',
-    'MacAddressInUse',
-}
-
-_ROLES = (
-    'the user of [neutron] needs the roles "member" and "service" in its '
-    'project: writing binding:profile wants "service" since 2024.1, and '
-    '"admin" alone does not have it'
-)
-
-
-class NeutronRefused(exceptions.ProviderRefused):
-    """Neutron says no.
-
-    :param type: Neutron's name for the error, such as ``PortNotFound``.
-    :param status: of the HTTP answer.
-    """
-
-    def __init__(self, message: str, type: str = '', status: int = 0) -> None:
-        super().__init__(message)
-        self.type = type
-        self.status = status
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return self.__class__, (self.args[0], self.type, self.status)
-
-
-class NeutronDenied(exceptions.ProviderDenied):
-    """Neutron or Keystone do not let us, until somebody gives us the right.
-
-    :param type: Neutron's name for the error, such as ``PolicyNotAuthorized``.
-    :param status: of the HTTP answer.
-    """
-
-    def __init__(self, message: str, type: str = '', status: int = 0) -> None:
-        super().__init__(message)
-        self.type = type
-        self.status = status
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return self.__class__, (self.args[0], self.type, self.status)
-
-
-def options() -> list[Any]:
-    """oslo.config options of ``[neutron]``: keystoneauth's, as ever."""
-    found = [
-        *loading.get_session_conf_options(),
-        *loading.get_auth_common_conf_options(),
-        *loading.get_adapter_conf_options(),
-    ]
-    for name in AUTH_TYPES:
-        found += loading.get_auth_plugin_conf_options(name)
-    # plugins share most of their options; the first one has old names too
-    unique: dict[str, Any] = {}
-    for option in found:
-        unique.setdefault(option.dest, option)
-        option.required = False  # with a cloud, clouds.yaml has it
-    return list(unique.values())
 
 
 class NeutronClient:
@@ -207,10 +133,10 @@ class NeutronClient:
         body = {'tags': list(tags)}
         self._call_api('PUT', f'/ports/{port}/tags', json=body)
 
-    def roles(self) -> frozenset[str]:
+    def list_roles(self) -> frozenset[str]:
         """Names of the roles that the credentials have."""
         adapter = self._get_adapter()
-        with _mapped():
+        with neutron_session.map_errors():
             access = adapter.session.auth.get_access(adapter.session)
             return frozenset(access.role_names)
 
@@ -227,10 +153,10 @@ class NeutronClient:
             # who repeats a POST that got lost makes a second port
             more.update(connect_retries=0, status_code_retries=0)
         try:
-            with _mapped():
+            with neutron_session.map_errors():
                 answer = adapter.request(url, method, raise_exc=False, **more)
             if answer.status_code >= 400:
-                raise _to_refusal(answer)
+                raise explain_refusal(answer)
         except NeutronDenied:
             # the next call begins with a new token, which has the roles that
             # were given since, and with what clouds.yaml says by then
@@ -242,118 +168,11 @@ class NeutronClient:
         return self._adapter or self._connecting.share('', self._open_adapter)
 
     def _open_adapter(self) -> Any:
-        with _mapped():
-            adapter = _make_adapter(self._conf)
+        with neutron_session.map_errors():
+            adapter = neutron_session.make_adapter(self._conf)
         with self._lock:
             self._adapter = adapter
         return adapter
-
-
-class _mapped:
-    """Turns what openstacksdk and keystoneauth raise into our errors."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, ks_exceptions.Unauthorized):
-            raise NeutronDenied(
-                'Keystone refuses the credentials of [neutron]: check user, '
-                'password, project and domains',
-                'Unauthorized',
-                401,
-            ) from error
-        if isinstance(
-            error,
-            ks_exceptions.CatalogException
-            | ks_exceptions.MissingRequiredOptions
-            | ks_exceptions.MissingAuthPlugin
-            | ks_exceptions.NoMatchingPlugin
-            | sdk_exceptions.ConfigException
-            | sdk_exceptions.NotSupported,
-        ):
-            raise exceptions.ConfigurationError(
-                [f'[neutron] leads to no Neutron: {error}']
-            ) from error
-        if isinstance(
-            error, ks_exceptions.ClientException | sdk_exceptions.SDKException
-        ):
-            raise exceptions.ProviderUnavailable(
-                f'no answer from Neutron or Keystone: {error}'
-            ) from error
-
-
-def _make_adapter(conf: Any) -> Any:
-    """An adapter for Neutron that knows where it is and who we are."""
-    network = {
-        'network_endpoint_override': conf.endpoint_override,
-        'interface': conf.interface,
-        'connect_retries': conf.connect_retries or 0,
-    }
-    if conf.valid_interfaces:
-        network['interface'] = conf.valid_interfaces
-    network = {key: value for key, value in network.items() if value}
-    if conf.cloud:
-        cloud = openstack.connect(
-            cloud=conf.cloud,
-            region_name=conf.region_name,
-            api_timeout=conf.timeout or TIMEOUT,
-            **network,
-        )
-    else:
-        cloud = connection.Connection(
-            session=_make_session(conf),
-            region_name=conf.region_name,
-            **network,
-        )
-    adapter = cloud.network
-    assert adapter.session  # what is not in the catalogue raises here
-    return adapter
-
-
-def _make_session(conf: Any) -> Any:
-    """keystoneauth's session, from the options of ``[neutron]``."""
-    kind = conf.auth_type or ('password' if conf.auth_url else '')
-    if not kind:
-        raise exceptions.ConfigurationError(
-            ['[neutron] auth_type: not set; set it and its options, or cloud']
-        )
-    loader: Any = loading.get_plugin_loader(kind)
-    given = {
-        option.dest: getattr(conf, option.dest, None)
-        for option in loader.get_options()
-    }
-    certificate = conf.certfile
-    if certificate and conf.keyfile:
-        certificate = (certificate, conf.keyfile)
-    return session.Session(
-        auth=loader.load_from_options(
-            **{key: value for key, value in given.items() if value is not None}
-        ),
-        verify=False if conf.insecure else conf.cafile or True,
-        cert=certificate,
-        timeout=conf.timeout or TIMEOUT,
-    )
-
-
-def _to_refusal(answer: Any) -> exceptions.KuryrSriovError:
-    """The error that an answer of 400 and above means."""
-    status = answer.status_code
-    try:
-        found = answer.json()['NeutronError']
-        kind, text = found['type'], found['message']
-    except (ValueError, KeyError, TypeError):
-        kind, text = '', answer.reason or 'no reason given'
-    message = f'Neutron: {text} ({kind or "HTTP"} {status})'
-    if kind in _EXHAUSTED:
-        return exceptions.ProviderExhausted(message, retry_after=15.0)
-    if status == 429 or status >= 500 or kind == 'RetryRequest':
-        return exceptions.ProviderUnavailable(message, _retry_after(answer))
-    if status == 412:
-        return exceptions.ProviderUnavailable(message)
-    if status in (401, 403):
-        return NeutronDenied(f'{message}; {_ROLES}', kind, status)
-    return NeutronRefused(message, kind, status)
 
 
 def _read_object(answer: Any, name: str) -> Resource:
@@ -388,13 +207,6 @@ def _unreadable_answer(
         f'{len(answer.content)} bytes) cannot be read: '
         f'{type(error).__name__}: {error}; see what is between us and Neutron'
     )
-
-
-def _retry_after(answer: Any) -> float:
-    try:
-        return max(1.0, float(answer.headers['Retry-After']))
-    except (KeyError, ValueError):
-        return 5.0
 
 
 def _server_date(answer: Any) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Protocol
 
 from kuryr_sriov import model
@@ -18,6 +19,10 @@ Locks = Callable[[Iterable[str]], AbstractContextManager[None]]
 
 class Ledger(Protocol):
     """The node's durable record; see ``host/ledger.py``."""
+
+    @property
+    def path(self) -> Path:
+        """The ledger's file."""
 
     def save(
         self,
@@ -47,6 +52,9 @@ class Ledger(Protocol):
 
     def set_aside(self, pci: str = '') -> Sequence[model.SetAside]:
         """Records that cannot be read; with ``pci``, that VF's."""
+
+    def forget_set_aside(self, pcis: Iterable[str]) -> None:
+        """Forget records that could not be read: their VFs are free again."""
 
     def holder(self, pci: str) -> model.Attachment | None:
         """The record that has the VF."""

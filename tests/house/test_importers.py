@@ -13,10 +13,10 @@ PACKAGE = Path(kuryr_sriov.__file__).parent
 IMPORTERS = {
     'google': {'allocations/podresources_messages.py'},
     'grpc': {'allocations/podresources.py', 'testing/simulation/kubelet.py'},
-    'keystoneauth1': {'clients/neutron.py'},
+    'keystoneauth1': {'clients/neutron_session.py'},
     'kubernetes': {'clients/kubernetes/credentials.py'},
     'msgspec': {'codec.py'},
-    'openstack': {'clients/neutron.py'},
+    'openstack': {'clients/neutron_session.py'},
     'pyroute2': {'host/links.py'},
     'stevedore': {'plugins.py'},
     'yaml': {'config/yaml_file.py'},
@@ -72,5 +72,5 @@ def test_only_config_and_options_of_drivers_know_oslo_config():
     }
     found = importers('oslo_config')
     assert {path for path in found if not path.startswith('drivers/')} <= (
-        allowed | {'clients/neutron.py'}
+        allowed | {'clients/neutron_session.py'}
     )

@@ -17,7 +17,7 @@ WRONG = {
     'binding/vdpa.py': 'from kuryr_sriov import controller\n',
     'drivers/cloud.py': 'from kuryr_sriov.drivers import local\n',
     'shortcuts.py': 'from kuryr_sriov import model\n',
-    'host/sockets.py': 'from kuryr_sriov.handlers import attach\n',
+    'host/sockets.py': 'from kuryr_sriov.handlers import choose_vfs\n',
 }
 """Modules as somebody could add them, each in a wrong way."""
 

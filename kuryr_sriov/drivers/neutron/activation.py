@@ -12,7 +12,12 @@ from collections.abc import Mapping
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.clients import neutron
-from kuryr_sriov.drivers.neutron import lookups, port_body, port_store
+from kuryr_sriov.drivers.neutron import (
+    lookups,
+    port_body,
+    port_store,
+    port_vif,
+)
 
 POLL = 0.3
 """Seconds between two looks at a port that shall become ACTIVE."""
@@ -44,7 +49,7 @@ class Activation:
         """The VIF as it is then; see ``NeutronVIFDriver.activate_vif``."""
         self._verify_report(pod, vif, location)
         self._claim_vf(vif, location)
-        profile = port_body.profile(location, vif.trust is True)
+        profile = port_body.binding_profile(location, vif.trust is True)
         try:
             answer = self._client.update_port(
                 vif.id, {'binding:profile': profile}
@@ -54,14 +59,14 @@ class Activation:
             if error.status == 404:
                 self._store.known.drop(vif.id)
             subject = f'port {vif.id} of {vif.network}'
-            raise port_store.explained(error, subject) from error
-        port = port_body.parse(answer)
+            raise port_store.explain_error(error, subject) from error
+        port = port_body.parse_port(answer)
         self._store.known.put(port)
         if not port.bound or port.host != location.node:
             raise port_store.not_bound(port, vif.physnet, location.node)
         port = self._wait_active(port, self._timeouts.get(vif.resource, 0.0))
         rates = self._lookups.rates(port.qos_policy)
-        return port_body.with_settings(vif, port, rates)
+        return port_vif.with_settings(vif, port, rates)
 
     def _verify_report(
         self, pod: model.Pod, vif: model.Vif, location: model.Location
@@ -128,6 +133,8 @@ class Activation:
                     f'{port.pci_slot} with MAC {port.mac} in use'
                 )
             time.sleep(POLL)
-            port = port_body.parse(self._client.get('ports', 'port', port.id))
+            port = port_body.parse_port(
+                self._client.get('ports', 'port', port.id)
+            )
             self._store.known.put(port)
         return port

@@ -17,6 +17,7 @@ from kuryr_sriov.drivers.neutron import (
     neutron_options,
     port_body,
     port_store,
+    port_vif,
 )
 
 LOG = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
 
     def __init__(self, conf: Any, cluster: str = '') -> None:
         super().__init__(conf, cluster)
-        self._defaults = neutron_options.defaults(conf, cluster)
+        self._defaults = neutron_options.read_defaults(conf, cluster)
         self._client = neutron.NeutronClient(conf)
         self._lookups = lookups.Lookups(self._client, conf.cache_ttl)
         self._store = port_store.PortStore(self._client, self._defaults)
@@ -172,7 +173,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
         """Whether the credentials have the roles; asks Keystone."""
         client = neutron.NeutronClient(conf)
         try:
-            if 'service' in client.roles():
+            if 'service' in client.list_roles():
                 return ()
             return (
                 'the user of [neutron] has not got role "service", which '
@@ -259,7 +260,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
             # Neutron adds addresses of SLAAC subnets without being asked
             if id not in subnets:
                 subnets[id] = self._lookups.subnet(id)
-        return port_body.to_vif(
+        return port_vif.to_vif(
             port,
             request,
             tuple(subnets.values()),
@@ -277,9 +278,9 @@ class NeutronVIFDriver(base.PodVIFDriver):
             resource='',
             physnet=subnets[0].physnet if subnets else '',
             mac=port.mac,
-            addresses=port_body.with_prefixes(port, subnets),
+            addresses=port_vif.with_prefixes(port, subnets),
         )
-        return port_body.with_settings(vif, port, lookups.Rates())
+        return port_vif.with_settings(vif, port, lookups.Rates())
 
 
 def _choose_ports(

@@ -12,7 +12,7 @@ from typing import Any
 from oslo_config import cfg
 
 from kuryr_sriov import exceptions
-from kuryr_sriov.clients import neutron
+from kuryr_sriov.clients import neutron_session
 from kuryr_sriov.drivers.neutron.port_body import Defaults
 
 _OWN = (
@@ -94,10 +94,10 @@ _OWN = (
 
 def all_options() -> tuple[Any, ...]:
     """Every option of the section."""
-    return (*neutron.options(), *_OWN)
+    return (*neutron_session.list_options(), *_OWN)
 
 
-def defaults(conf: Any, cluster: str) -> Defaults:
+def read_defaults(conf: Any, cluster: str) -> Defaults:
     """What every port gets.
 
     :param cluster: uid of the cluster; empty where the host does not tell.

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ports of Neutron, from and to our values. Pure: no request is made."""
+"""Ports as Neutron's JSON describes them. Pure: no request is made."""
 
 from __future__ import annotations
 
 import ipaddress
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.drivers.neutron import lookups
 
 _T = TypeVar('_T')
 
@@ -135,7 +134,7 @@ class Port:
         )
 
 
-def parse(port: Mapping[str, Any]) -> Port:
+def parse_port(port: Mapping[str, Any]) -> Port:
     """The port that Neutron's JSON object describes.
 
     :raises ProviderUnavailable: it describes none, as after a proxy's work.
@@ -241,7 +240,7 @@ def port_name(pod: model.Pod, ifname: str) -> str:
     return f'{pod.namespace}/{pod.name[:room]}/{ifname}'
 
 
-def profile(location: model.Location, trusted: bool) -> dict[str, str]:
+def binding_profile(location: model.Location, trusted: bool) -> dict[str, str]:
     """``binding:profile``, as Nova writes it for a VF."""
     found = {
         'pci_slot': location.pci_slot,
@@ -249,73 +248,6 @@ def profile(location: model.Location, trusted: bool) -> dict[str, str]:
         'physical_network': location.physical_network,
     }
     return found | {'trusted': 'true'} if trusted else found
-
-
-def to_vif(
-    port: Port,
-    request: model.NetworkRequest,
-    subnets: Sequence[model.Subnet],
-    rates: lookups.Rates,
-    trusted_physnets: Collection[str] = (),
-) -> model.Vif:
-    """What the node is to do with the VF.
-
-    :param subnets: of all the port's addresses.
-    :raises ProviderRefused: Neutron does not tell the VLAN.
-    """
-    first = request.subnets[0]
-    vlan = first.vlan if port.vlan is None else port.vlan
-    if vlan is None:
-        raise exceptions.ProviderRefused(
-            f'port {port.id}: Neutron does not show binding:vif_details, so '
-            'its VLAN is unknown; give the user of [neutron] role "service"'
-        )
-    vif = model.Vif(
-        id=port.id,
-        ifname=request.ifname,
-        network=str(request),
-        resource=request.resource,
-        physnet=first.physnet,
-        mac=port.mac,
-        addresses=with_prefixes(port, subnets),
-        gateways=request.gateways or (),
-        routes=_drop_repeats(route for net in subnets for route in net.routes),
-        dns=_drop_repeats(server for net in subnets for server in net.dns),
-        mtu=first.mtu,
-        vlan=vlan,
-        trust=True if first.physnet in trusted_physnets else None,
-    )
-    return with_settings(vif, port, rates)
-
-
-def with_settings(
-    vif: model.Vif, port: Port, rates: lookups.Rates
-) -> model.Vif:
-    """The VIF with all that Neutron may change while the port lives."""
-    link_state: model.LinkState | None = None
-    if not port.admin_up:
-        link_state = 'disable'
-    elif port.propagate_uplink_status is not None:
-        # as Neutron's own SR-IOV agent does
-        link_state = 'auto' if port.propagate_uplink_status else 'enable'
-    return replace(
-        vif,
-        vlan=vif.vlan if port.vlan is None else port.vlan,
-        min_tx_rate=rates.min_tx_rate,
-        max_tx_rate=rates.max_tx_rate,
-        spoofchk=port.port_security,
-        trust=True if port.trusted else vif.trust,
-        link_state=link_state,
-        active=port.active,
-    )
-
-
-def with_prefixes(
-    port: Port, subnets: Iterable[model.Subnet]
-) -> tuple[str, ...]:
-    """The port's addresses as ``192.168.2.7/24``."""
-    lengths = {net.id: net.cidr.rpartition('/')[2] for net in subnets}
-    return tuple(f'{ip}/{lengths[net]}' for net, ip in port.fixed_ips)
 
 
 def _fixed_ips(request: model.NetworkRequest) -> list[dict[str, str]]:
@@ -338,7 +270,3 @@ def _fixed_ips(request: model.NetworkRequest) -> list[dict[str, str]]:
         found.append({'subnet_id': homes[0], 'ip_address': str(ip.ip)})
         left.pop(homes[0], None)
     return found + [{'subnet_id': id} for id in left]
-
-
-def _drop_repeats(items: Iterable[_T]) -> tuple[_T, ...]:
-    return tuple(dict.fromkeys(items))

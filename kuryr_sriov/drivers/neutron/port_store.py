@@ -64,18 +64,18 @@ class PortStore:
         ]
         try:
             made = [
-                port_body.parse(answer)
+                port_body.parse_port(answer)
                 for answer in self._client.create_ports(bodies)
             ]
         except (neutron.NeutronRefused, neutron.NeutronDenied) as error:
-            raise explained(
+            raise explain_error(
                 error, _name_guilty(error, pod, requests)
             ) from error
         except exceptions.KuryrSriovError as error:
             if not isinstance(error, exceptions.ProviderExhausted):
                 # no answer, or none that can be read: it may be done
                 self.known.doubt(pod.uid)
-            raise explained(
+            raise explain_error(
                 error, _name_guilty(error, pod, requests)
             ) from error
         for port in made:
@@ -135,7 +135,7 @@ class PortStore:
             answer = self._client.update_port(
                 port.id, {'binding:host_id': port.host}
             )
-            port = port_body.parse(answer)
+            port = port_body.parse_port(answer)
             self.known.put(port)
         if not port.bound:
             raise not_bound(port, physnet, port.host)
@@ -150,7 +150,7 @@ class PortStore:
                 raise
             self.known.drop(id)
             return None
-        port = port_body.parse(answer)
+        port = port_body.parse_port(answer)
         if port.is_of(self._defaults):
             self.known.put(port)
         return port
@@ -165,7 +165,7 @@ class PortStore:
         listed, now = self._client.list_ports(
             {'device_owner': port_body.DEVICE_OWNER, **filters}
         )
-        return [port_body.parse(port) for port in listed], now
+        return [port_body.parse_port(port) for port in listed], now
 
     def _check_made(
         self,
@@ -182,7 +182,7 @@ class PortStore:
                 self._client.set_tags(port.id, self._defaults.all_tags)
 
 
-def explained(
+def explain_error(
     error: exceptions.KuryrSriovError, subject: str
 ) -> exceptions.KuryrSriovError:
     """The same error, saying what it is about."""

@@ -18,7 +18,8 @@ from keystoneauth1 import exceptions as ks_exceptions
 from openstack import exceptions as sdk_exceptions
 
 from kuryr_sriov import exceptions
-from kuryr_sriov.clients import neutron
+from kuryr_sriov.clients import neutron, neutron_session
+from kuryr_sriov.clients.neutron_refusals import explain_refusal
 from kuryr_sriov.config import loading
 from kuryr_sriov.drivers.neutron import NeutronVIFDriver
 
@@ -58,7 +59,7 @@ def answer(status: int, kind: str = '', **headers: str) -> requests.Response:
     ],
 )
 def test_refusal(status: int, kind: str, expected: type[Exception]) -> None:
-    error = neutron._to_refusal(answer(status, kind))
+    error = explain_refusal(answer(status, kind))
 
     assert type(error) is expected
     assert str(status) in str(error)
@@ -71,7 +72,7 @@ def test_refusal(status: int, kind: str, expected: type[Exception]) -> None:
 def test_retry_after(given: str | None, seconds: float) -> None:
     headers = {} if given is None else {'Retry_After': given}
 
-    error = neutron._to_refusal(answer(503, **headers))
+    error = explain_refusal(answer(503, **headers))
 
     assert isinstance(error, exceptions.TransientError)
     assert error.retry_after == seconds
@@ -91,14 +92,14 @@ def test_retry_after(given: str | None, seconds: float) -> None:
     ],
 )
 def test_foreign_errors(cause: Exception, expected: type[Exception]) -> None:
-    with pytest.raises(expected) as caught, neutron._mapped():
+    with pytest.raises(expected) as caught, neutron_session.map_errors():
         raise cause
 
     assert caught.value.__cause__ is cause
 
 
 def test_our_own_errors_pass() -> None:
-    with pytest.raises(ZeroDivisionError), neutron._mapped():
+    with pytest.raises(ZeroDivisionError), neutron_session.map_errors():
         raise ZeroDivisionError
 
 
@@ -156,10 +157,10 @@ def _section(tmp_path: pathlib.Path, **more: Any) -> Any:
 def test_session_has_ca_certificate_and_timeout(
     tmp_path: pathlib.Path,
 ) -> None:
-    plain = neutron._make_session(_section(tmp_path))
+    plain = neutron_session.make_session(_section(tmp_path))
     assert (plain.verify, plain.cert, plain.timeout) == (True, None, 60.0)
 
-    full = neutron._make_session(
+    full = neutron_session.make_session(
         _section(
             tmp_path,
             cafile='/ca.pem',
@@ -172,7 +173,9 @@ def test_session_has_ca_certificate_and_timeout(
     assert full.cert == ('/cert.pem', '/key.pem')
     assert full.timeout == 5
     assert (
-        neutron._make_session(_section(tmp_path, insecure='true')).verify
+        neutron_session.make_session(
+            _section(tmp_path, insecure='true')
+        ).verify
         is False
     )
 
@@ -204,7 +207,9 @@ def connect(
         response: requests.Response,
     ) -> tuple[neutron.NeutronClient, Any]:
         adapter = Adapter(response)
-        monkeypatch.setattr(neutron, '_make_adapter', lambda conf: adapter)
+        monkeypatch.setattr(
+            neutron_session, 'make_adapter', lambda conf: adapter
+        )
         return neutron.NeutronClient(None), adapter
 
     return build
@@ -282,7 +287,7 @@ def test_those_who_wait_for_keystone_wait_once(
         raise ks_exceptions.ConnectTimeout
 
     client, _ = connect(answer(200))
-    monkeypatch.setattr(neutron, '_make_adapter', fail)
+    monkeypatch.setattr(neutron_session, 'make_adapter', fail)
     guard: Any = CountedLock()
     client._connecting._guard = guard
     with ThreadPoolExecutor(4) as pool:

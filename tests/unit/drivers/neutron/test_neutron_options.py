@@ -40,7 +40,7 @@ def test_file_of_kuryr_kubernetes_6(tmp_path: pathlib.Path) -> None:
 
     assert conf.username == 'kuryr'
     assert conf.cafile == '/etc/ssl/ca.pem'
-    found = neutron_options.defaults(conf, '')
+    found = neutron_options.read_defaults(conf, '')
     assert found.project == '0a1b'
     assert found.security_groups == ('sg1', 'sg2')
     assert found.all_tags == ('kuryr',)
@@ -50,7 +50,7 @@ def test_file_of_kuryr_kubernetes_6(tmp_path: pathlib.Path) -> None:
 def test_cluster_is_a_tag(tmp_path: pathlib.Path) -> None:
     conf = section(tmp_path, '[neutron]\ncluster = blue\n')
 
-    assert neutron_options.defaults(conf, '').all_tags == (
+    assert neutron_options.read_defaults(conf, '').all_tags == (
         'kuryr-sriov-cluster=blue',
     )
 
@@ -62,7 +62,7 @@ def test_the_uid_of_the_cluster_tells_its_ports_from_others(
     conf = section(tmp_path, '[neutron]\ncluster = blue\n')
 
     named, known = (
-        neutron_options.defaults(conf, uid) for uid in ('', 'uid-of-blue')
+        neutron_options.read_defaults(conf, uid) for uid in ('', 'uid-of-blue')
     )
 
     assert named.description == "kuryr-sriov port of cluster 'blue'"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.drivers.neutron import lookups, port_body
+from kuryr_sriov.drivers.neutron import lookups, port_body, port_vif
 
 POD = model.Pod('default', 'nginx', 'uid-1', 'node-1')
 SUBNET = model.Subnet('sub-4', 'net', 'physnet22', '192.168.2.0/24', vlan=None)
@@ -39,8 +39,8 @@ def port(**more: Any) -> dict[str, Any]:
 
 
 def vif(**more: Any) -> model.Vif:
-    parsed = port_body.parse(port(**more))
-    return port_body.to_vif(parsed, REQUEST, (SUBNET,), lookups.Rates())
+    parsed = port_body.parse_port(port(**more))
+    return port_vif.to_vif(parsed, REQUEST, (SUBNET,), lookups.Rates())
 
 
 def test_bound_port_is_a_vif() -> None:
@@ -87,9 +87,9 @@ def test_unknown_vlan_is_refused() -> None:
 def test_vlan_of_the_network_where_the_binding_does_not_tell() -> None:
     known = dataclasses.replace(SUBNET, vlan=7)
     asked = dataclasses.replace(REQUEST, subnets=(known,))
-    parsed = port_body.parse(port(**{'binding:vif_details': {}}))
+    parsed = port_body.parse_port(port(**{'binding:vif_details': {}}))
 
-    found = port_body.to_vif(parsed, asked, (known,), lookups.Rates())
+    found = port_vif.to_vif(parsed, asked, (known,), lookups.Rates())
 
     assert found.vlan == 7
 
@@ -148,7 +148,7 @@ def test_name_holds_the_interface(
     text = port_body.port_name(long, ifname)
 
     assert len(text) <= 255
-    assert port_body.parse(port(name=text)).ifname == ifname
+    assert port_body.parse_port(port(name=text)).ifname == ifname
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ def test_name_holds_the_interface(
     ],
 )
 def test_port_that_does_not_fit(more: dict[str, Any]) -> None:
-    assert port_body.parse(port()).fits(POD, REQUEST)
-    assert not port_body.parse(port(**more)).fits(POD, REQUEST)
+    assert port_body.parse_port(port()).fits(POD, REQUEST)
+    assert not port_body.parse_port(port(**more)).fits(POD, REQUEST)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_the_pod_is_named_only_where_its_whole_name_is_there(
     more: dict[str, Any], expected: tuple[str, ...]
 ) -> None:
     """Else the API server would be asked for a pod that never was."""
-    parsed = port_body.parse(port(**more))
+    parsed = port_body.parse_port(port(**more))
 
     found = parsed.pod.namespace, parsed.pod.name, parsed.ifname
     assert found == expected
@@ -204,7 +204,7 @@ def test_whose_port_it_is(more: dict[str, Any], ours: bool) -> None:
         **more,
     }
 
-    assert port_body.parse(port(**body)).is_of(defaults) is ours
+    assert port_body.parse_port(port(**body)).is_of(defaults) is ours
 
 
 @pytest.mark.parametrize(
@@ -219,4 +219,4 @@ def test_whose_port_it_is(more: dict[str, Any], ours: bool) -> None:
 )
 def test_a_port_that_cannot_be_read_is_no_answer(body: dict[str, Any]) -> None:
     with pytest.raises(exceptions.ProviderUnavailable, match='cannot be read'):
-        port_body.parse(body)
+        port_body.parse_port(body)
