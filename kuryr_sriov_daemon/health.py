@@ -72,7 +72,7 @@ class HealthServer:
     def start(self) -> None:
         """Answer from now on."""
         self._thread.start()
-        LOG.info('/metrics, /healthz and /readyz are on port %d', self.port)
+        LOG.info('serves health and metrics on port %d', self.port)
 
     def stop(self) -> None:
         """Answer no more."""
