@@ -9,9 +9,23 @@ import random
 import threading
 import time
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from kuryr_sriov_daemon.lanes import Lanes
+
 K = TypeVar('K', bound=Hashable)
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What a worker has.
+
+    :param due: when it is to be looked at again; None for not so far.
+    """
+
+    lane: Hashable
+    due: float | None = None
 
 
 class WorkQueue(Generic[K]):
@@ -19,33 +33,49 @@ class WorkQueue(Generic[K]):
 
     A key is in it once, at the earliest time that was asked for. While a
     worker has a key nobody else gets it; put in meanwhile, it is due again
-    when the worker is done.
+    when the worker is done. What its lane keeps from a worker stays due.
 
     :param first_pause: seconds before the first retry; doubled each time.
     :param longest_pause: seconds; pauses are varied by up to a half, so
         that what failed together does not come back together.
+    :param workers: how many take keys, to be shared out among lanes; None
+        where they are not.
     """
 
     def __init__(
-        self, first_pause: float = 1.0, longest_pause: float = 60.0
+        self,
+        first_pause: float = 1.0,
+        longest_pause: float = 60.0,
+        workers: int | None = None,
     ) -> None:
         self._first_pause = first_pause
         self._longest_pause = longest_pause
         self._changed = threading.Condition()
         self._heap: list[tuple[float, int, K]] = []
         self._due: dict[K, float] = {}
-        self._taken: dict[K, float | None] = {}
+        self._taken: dict[K, _Taken] = {}
         self._failures: dict[K, int] = {}
         self._numbers = itertools.count()
+        self._lane: dict[K, Hashable] = {}
+        self._lanes: Lanes[tuple[float, K]] = Lanes(workers)
         self._closed = False
 
-    def put(self, key: K, delay: float = 0.0) -> None:
-        """Have it looked at in ``delay`` seconds at the latest."""
+    def put(
+        self, key: K, delay: float = 0.0, lane: Hashable | None = None
+    ) -> None:
+        """Have it looked at in ``delay`` seconds at the latest.
+
+        :param lane: what hangs if one of its keys does; by default the one
+            that the key was put into before, or the one of all others.
+        """
         due = time.monotonic() + delay
         with self._changed:
+            if lane is not None:
+                self._lane[key] = lane
+            self._lane.setdefault(key, None)
             if key in self._taken:
-                planned = self._taken[key]
-                self._taken[key] = min(due, planned) if planned else due
+                taken = self._taken[key]
+                taken.due = min(due, taken.due) if taken.due else due
             else:
                 self._plan_key(key, due)
 
@@ -69,22 +99,36 @@ class WorkQueue(Generic[K]):
                 if self._heap and self._heap[0][0] <= now:
                     due, _, key = heapq.heappop(self._heap)
                     if self._due.get(key) != due:
-                        continue  # it was put earlier since
-                    del self._due[key]
-                    self._taken[key] = None
-                    return key
+                        # It was put earlier since. Whoever waits for it in
+                        # its lane need not.
+                        self._push_released()
+                        continue
+                    lane = self._lane[key]
+                    if self._lanes.enter(lane, (due, key)):
+                        del self._due[key]
+                        self._taken[key] = _Taken(lane)
+                        return key
+                    continue
                 wait = self._heap[0][0] - now if self._heap else None
                 self._changed.wait(wait)
         return None
 
-    def done(self, key: K, *, well: bool = True) -> None:
-        """Give it back. After success its next pause is the first again."""
+    def done(self, key: K, *, well: bool = True, slow: bool = False) -> None:
+        """Give it back. After success its next pause is the first again.
+
+        :param slow: whether it failed after a long time, as by a timeout.
+        """
+        verdict = False if well else slow or None
         with self._changed:
             if well:
                 self._failures.pop(key, None)
-            due = self._taken.pop(key)
-            if due is not None:
-                self._plan_key(key, due)
+            taken = self._taken.pop(key)
+            if taken.due is not None:
+                self._plan_key(key, taken.due)
+            else:
+                del self._lane[key]
+            self._lanes.leave(taken.lane, verdict)
+            self._push_released()
 
     def close(self) -> None:
         """No worker gets another key."""
@@ -108,5 +152,12 @@ class WorkQueue(Generic[K]):
         if self._due.get(key, due + 1) <= due:
             return
         self._due[key] = due
+        self._push(due, key)
+
+    def _push_released(self) -> None:
+        for due, key in self._lanes.release():
+            self._push(due, key)
+
+    def _push(self, due: float, key: K) -> None:
         heapq.heappush(self._heap, (due, next(self._numbers), key))
         self._changed.notify()

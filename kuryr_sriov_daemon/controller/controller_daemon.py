@@ -39,6 +39,11 @@ NAME = 'kuryr-sriov-controller'
 DRAIN = 20.0
 """Seconds for the work under way when the process is told to end."""
 
+SLOW = 2.0
+"""Seconds from which on a failure keeps other pods of its networks waiting.
+
+Neutron answers in a tenth of that, or refuses; a hung one is waited for."""
+
 PERMANENT_PAUSE = 30.0
 """Seconds before what somebody has to change first is tried again."""
 
@@ -77,7 +82,7 @@ class ControllerDaemon:
             identity,
             _timing_of(own.lease_duration),
         )
-        self._queue: WorkQueue[str] = WorkQueue()
+        self._queue: WorkQueue[str] = WorkQueue(workers=own.workers)
         self._events = PodEvents(self._kubernetes.session, NAME, identity)
         self._ports = PortObjects()
         self._pods = self._kubernetes.watch_pods(keep_pod, self._pod_changed)
@@ -204,8 +209,8 @@ class ControllerDaemon:
         while (uid := self._queue.take()) is not None:
             began = time.monotonic()
             outcome = self._reconcile_pod(uid)
-            self._queue.done(uid, well=outcome == 'done')
             seconds = time.monotonic() - began
+            self._queue.done(uid, well=outcome == 'done', slow=seconds > SLOW)
             self._metrics.pod_seconds.labels(outcome).observe(seconds)
 
     def _reconcile_pod(self, uid: str) -> str:
@@ -241,7 +246,7 @@ class ControllerDaemon:
                 LOG.warning('orphans: %s', error)
             for uid in self._watched_ports.all():
                 if self._pods.get(uid) is None:
-                    self._queue.put(str(uid))
+                    self._put_pod(str(uid))
             self._over.wait(period)
 
     def _is_there(self, pod: Pod) -> bool:
@@ -272,22 +277,27 @@ class ControllerDaemon:
                 continue
             self._reconciler.confirm(vif.id for vif in vifs if vif.active)
             for uid in silent:
-                self._queue.put(uid)
+                self._put_pod(uid)
 
     def _pod_changed(self, change: Change[KeptPod]) -> None:
         uid = str(change.key)
         if change.deleted:
             self._reconciler.note_deleted(uid)
         if change.new is not None or self._ports.get(uid) is not None:
-            self._queue.put(uid)
+            self._put_pod(uid)
 
     def _port_changed(self, change: Change[PortObject]) -> None:
         self._ports.take_in(change)
-        self._queue.put(str(change.key))
+        self._put_pod(str(change.key))
 
     def _nad_changed(self, change: Change[Mapping[str, Any]]) -> None:
         for uid in self._reconciler.waiting_for(change.key):
-            self._queue.put(uid)
+            self._put_pod(uid)
+
+    def _put_pod(self, uid: str) -> None:
+        """Have a worker look at it, beside others of the same networks."""
+        kept = self._pods.get(uid)
+        self._queue.put(uid, lane=kept.networks if kept else 'released')
 
     def _get_nad(self, namespace: str, name: str) -> Mapping[str, Any]:
         key: Hashable = (namespace, name)

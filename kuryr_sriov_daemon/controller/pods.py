@@ -5,11 +5,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kuryr_sriov import Pod, pod_of, wants_networks
+from kuryr_sriov import (
+    KuryrSriovError,
+    Pod,
+    entries_of,
+    pod_of,
+    wants_networks,
+)
 
 ENDED = 'Succeeded', 'Failed'
 
@@ -40,6 +46,15 @@ class KeptPod:
     def digest(self) -> str:
         """Of what its networks depend on."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:16]
+
+    @property
+    def networks(self) -> frozenset[Hashable]:
+        """Namespace and name of each network that it names."""
+        try:
+            entries = entries_of(self.body)
+        except KuryrSriovError:
+            return frozenset()
+        return frozenset((entry.namespace, entry.name) for entry in entries)
 
     @property
     def body(self) -> dict[str, Any]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from kuryr_sriov import (
     Controller,
@@ -22,7 +21,6 @@ from kuryr_sriov import (
     PortObject,
     TransientError,
     Vif,
-    entries_of,
 )
 from kuryr_sriov_daemon.controller import conditions
 from kuryr_sriov_daemon.controller.activation import Activation
@@ -152,7 +150,7 @@ class Reconciler:
         uid = kept.pod.uid
         with self._lock:
             again = uid in self._unmet
-            self._unmet[uid] = _nads_of(kept.body)
+            self._unmet[uid] = kept.networks
         brief = isinstance(error, TransientError) and error.retry_after < BRIEF
         if brief and not again:
             return  # it may be over at the first retry
@@ -218,11 +216,3 @@ class Reconciler:
             LOG.info('gave back the VIFs of pod %s', pod)
             self._kubernetes.remove_finalizer(port)
         self._view.ports.drop(pod.uid)
-
-
-def _nads_of(body: Mapping[str, Any]) -> frozenset[Hashable]:
-    try:
-        entries = entries_of(body)
-    except KuryrSriovError:
-        return frozenset()
-    return frozenset((entry.namespace, entry.name) for entry in entries)

@@ -131,3 +131,128 @@ def test_no_key_is_lost_or_shared_among_many_workers(queue):
         worker.join(SECONDS)
     assert seen == numbers
     assert clashes == []
+
+
+class Crew:
+    """Eight workers; what is of the hung lane waits until it is let go."""
+
+    def __init__(self):
+        self.queue = WorkQueue(0.01, 0.05, workers=8)
+        self.done = []
+        self.begun = []
+        self.hanging = threading.Semaphore(0)
+        self.fails = True
+        self.threads = [
+            threading.Thread(target=self.work, daemon=True) for _ in range(8)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def work(self):
+        while (key := self.queue.take()) is not None:
+            self.begun.append(key)
+            hung = key.startswith('hung') and self.fails
+            if hung:
+                self.hanging.acquire()
+                self.queue.retry(key)
+            else:
+                self.done.append(key)
+            self.queue.done(key, well=not hung, slow=hung)
+
+    def put(self, lane, number):
+        for index in range(number):
+            self.queue.put(f'{lane}{index}', lane=lane)
+
+    def let_go(self, number):
+        self.hanging.release(number)
+
+    def hang(self):
+        """How many workers are at something that hangs."""
+        begun = [key for key in self.begun if key.startswith('hung')]
+        return len(begun)
+
+    def end(self):
+        self.fails = False
+        self.let_go(1000)
+        self.queue.close()
+        for thread in self.threads:
+            thread.join()
+
+
+@pytest.fixture
+def crew():
+    crew = Crew()
+    yield crew
+    crew.end()
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_hangs_never_has_all_workers(crew):
+    crew.put('hung', 100)
+    wait_for(lambda: crew.hang() == 6)
+    crew.put('well', 100)
+    wait_for(lambda: len(crew.done) == 100)
+    assert crew.hang() == 6
+
+
+def test_what_hung_has_one_worker_until_it_succeeds(crew):
+    crew.put('hung', 100)
+    wait_for(lambda: crew.hang() == 6)
+    crew.let_go(6)
+    wait_for(lambda: crew.hang() == 7)
+    crew.let_go(1)
+    wait_for(lambda: crew.hang() == 8)
+    crew.put('well', 100)
+    wait_for(lambda: len(crew.done) == 100)
+    assert crew.hang() == 8
+    crew.fails = False
+    crew.let_go(1)
+    # All of them: none is forgotten where it waits.
+    wait_for(lambda: {f'hung{n}' for n in range(100)} <= {*crew.done})
+
+
+def test_many_things_that_hang_leave_workers_to_others(crew):
+    for lane in range(20):
+        crew.put(f'hung-{lane}-', 5)
+    for _ in range(6):
+        count = crew.hang()
+        wait_for(lambda count=count: crew.hang() >= max(count, 4))
+        crew.let_go(crew.hang())
+    crew.put('well', 50)
+    wait_for(lambda: len(crew.done) == 50)
+    crew.fails = False
+    crew.let_go(1000)
+    wait_for(lambda: len({*crew.done}) == 150)
+
+
+def test_a_key_that_waits_for_its_lane_may_be_put_earlier():
+    """Its first place in the lane is then nobody's, and keeps none."""
+    queue = WorkQueue(workers=4)
+    queue.put('first', lane='slow')
+    assert queue.take() == 'first'
+    queue.done('first', well=False, slow=True)
+    queue.put('second', lane='slow')
+    assert queue.take() == 'second'
+    for number, delay in enumerate((0, -60)):
+        queue.put('third', delay, lane='slow')
+        queue.put(f'other{number}')
+        assert queue.take() == f'other{number}'
+        queue.done(f'other{number}')
+    queue.done('second', well=False, slow=True)
+    queue.put('much later', 0.1)
+    assert queue.take() == 'third'
+
+
+def test_lanes_that_are_over_are_forgotten(crew):
+    for lane in range(50):
+        crew.put(f'well-{lane}-', 1)
+    wait_for(lambda: len(crew.done) == 50)
+    wait_for(lambda: not crew.queue._taken)
+    assert not crew.queue._lanes._lanes
+    assert not crew.queue._lane
