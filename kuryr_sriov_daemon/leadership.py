@@ -167,6 +167,8 @@ class Leadership:
         new = holder != old.get('holderIdentity')
         spec = {
             'holderIdentity': holder,
+            # 1 once it is given up, as client-go writes: nobody need wait for
+            # the rest.
             'leaseDurationSeconds': max(
                 1, round(self._timing.duration) if holder else 1
             ),

@@ -77,6 +77,7 @@ def _devices_of(checkpoint: Any, pod: model.Pod) -> tuple[model.Device, ...]:
         )
         for entry in entries
         if entry['PodUID'] == pod.uid
+        # What an init container had is free again once it has ended.
         and (not pod.containers or entry['ContainerName'] in pod.containers)
         for device_id in _flatten_ids(entry['DeviceIDs'])
     }

@@ -16,6 +16,7 @@ from kuryr_sriov.host import pci_functions, wait
 KERNEL_DRIVERS = {
     'bnxt_en': 'bnxt_en',
     'hinic': 'hinic',
+    # the name of iavf before Linux 4.20
     'i40evf': 'i40evf',
     'iavf': 'iavf',
     'igbvf': 'igbvf',
@@ -83,12 +84,7 @@ class NetdeviceDriver(vf_driver.VfDriver):
                 links.routes(link.index, netns)
             )
             drift += [f'route {each} is gone' for each in sorted(lost)]
-        if drift:
-            raise exceptions.Drifted(
-                f'{vif.ifname} of pod {attachment.sandbox.pod} on VF '
-                f'{attachment.pci}: {"; ".join(drift)}; delete the pod to '
-                'have it attached anew'
-            )
+        self.refuse_drift(attachment, drift)
 
     def device_info(self, attachment: model.Attachment) -> model.DeviceInfo:
         """PCI addresses, and the RDMA device where there is one."""
@@ -114,6 +110,8 @@ class NetdeviceDriver(vf_driver.VfDriver):
         links = self.host.links
 
         def configure(index: int, netns: str, to: str | None) -> None:
+            # In one request: udev does not see the pod's name on the node, nor
+            # the pod the node's.
             links.set(
                 index,
                 netns,
@@ -207,6 +205,8 @@ class BifurcatedDriver(NetdeviceDriver):
 
     def ensure_driver(self, device: model.PciDevice) -> None:
         """Refuse a VF that some other driver has."""
+        # Unbinding mlx5_core would take the RDMA device away from programs,
+        # too.
         if device.driver != self.name:
             raise exceptions.UnsupportedSetting(
                 f'{device.pci} is bound to {device.driver or "no driver"}, '

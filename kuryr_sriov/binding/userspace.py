@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 
-from kuryr_sriov import exceptions, model
+from kuryr_sriov import model
 from kuryr_sriov.binding.vf import vf_driver
 
 
@@ -17,6 +17,8 @@ class UserspaceDriver(vf_driver.VfDriver):
 
     def connect(self, attachment: model.Attachment) -> None:
         """Configure the PF, then change the driver."""
+        # Before the driver: a program reads the MAC from the VF when it
+        # starts, and many NICs refuse to change it under its hands.
         self.configure_pf(self.host.pci.device(attachment.pci), attachment)
         self.bind_driver(attachment.pci, self.name)
 
@@ -28,12 +30,7 @@ class UserspaceDriver(vf_driver.VfDriver):
             drift.append(
                 f'driver is {device.driver or "none"}, not {self.name}'
             )
-        if drift:
-            raise exceptions.Drifted(
-                f'{attachment.vif.ifname} of pod {attachment.sandbox.pod} on '
-                f'VF {attachment.pci}: {"; ".join(drift)}; delete the pod to '
-                'have it attached anew'
-            )
+        self.refuse_drift(attachment, drift)
 
     def device_info(self, attachment: model.Attachment) -> model.DeviceInfo:
         """PCI addresses and the device nodes that the pod opens."""
@@ -54,6 +51,7 @@ class VfioDriver(UserspaceDriver):
 
     def device_nodes(self, device: model.PciDevice) -> tuple[str, ...]:
         """``/dev/vfio/N``; in no-IOMMU mode ``/dev/vfio/noiommu-N``."""
+        # As vfio_create_group in the kernel's drivers/vfio/group.c names it.
         prefix = 'noiommu-' if device.noiommu else ''
         return '/dev/vfio/vfio', f'/dev/vfio/{prefix}{device.iommu_group}'
 

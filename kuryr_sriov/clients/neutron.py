@@ -76,6 +76,7 @@ class NeutronClient:
         try:
             self._call_api('DELETE', f'/ports/{port}', **more)
         except NeutronRefused as error:
+            # Deleted by hand, or by an earlier attempt whose answer was lost.
             if error.status != 404:
                 raise
 

@@ -26,8 +26,8 @@ _ROLES = (
 )
 
 
-class NeutronRefused(exceptions.ProviderRefused):
-    """Neutron says no.
+class _Refusal(exceptions.KuryrSriovError):
+    """An answer that says no.
 
     :param type: Neutron's name for the error, such as ``PortNotFound``.
     :param status: of the HTTP answer.
@@ -42,20 +42,12 @@ class NeutronRefused(exceptions.ProviderRefused):
         return self.__class__, (self.args[0], self.type, self.status)
 
 
-class NeutronDenied(exceptions.ProviderDenied):
-    """Neutron or Keystone do not let us, until somebody gives us the right.
+class NeutronRefused(_Refusal, exceptions.ProviderRefused):
+    """Neutron says no to what was asked for."""
 
-    :param type: Neutron's name for the error, such as ``PolicyNotAuthorized``.
-    :param status: of the HTTP answer.
-    """
 
-    def __init__(self, message: str, type: str = '', status: int = 0) -> None:
-        super().__init__(message)
-        self.type = type
-        self.status = status
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return self.__class__, (self.args[0], self.type, self.status)
+class NeutronDenied(_Refusal, exceptions.ProviderDenied):
+    """Neutron or Keystone do not let us, until somebody gives us the right."""
 
 
 def explain_refusal(answer: Any) -> exceptions.KuryrSriovError:
@@ -71,6 +63,7 @@ def explain_refusal(answer: Any) -> exceptions.KuryrSriovError:
         return exceptions.ProviderExhausted(message, retry_after=15.0)
     if status == 429 or status >= 500 or kind == 'RetryRequest':
         return exceptions.ProviderUnavailable(message, _retry_after(answer))
+    # If-Match: the port has changed since it was read.
     if status == 412:
         return exceptions.ProviderUnavailable(message)
     if status in (401, 403):

@@ -82,6 +82,7 @@ def make_adapter(conf: Any) -> Any:
     network = {
         'network_endpoint_override': conf.endpoint_override,
         'interface': conf.interface,
+        # The controller tries again by itself, with a pause that grows.
         'connect_retries': conf.connect_retries or 0,
     }
     if conf.valid_interfaces:

@@ -25,6 +25,8 @@ def make_frame(mac: str, address: str) -> bytes:
 def _arp_announcement(mac: bytes, ip: bytes) -> bytes:
     broadcast = b'\xff' * 6
     header = broadcast + mac + b'\x08\x06'
+    # A request, not a reply: some hosts ignore replies that they did not ask
+    # for (RFC 5227, 3).
     request = struct.pack('>HHBBH', 1, 0x0800, 6, 4, 1)
     return header + request + mac + ip + bytes(6) + ip
 
@@ -37,6 +39,8 @@ def _neighbour_advertisement(mac: bytes, ip: bytes) -> bytes:
     pseudo = ip + _ALL_NODES + struct.pack('>II', length, 58)
     checksum = _checksum(pseudo + struct.pack('>BBH', 136, 0, 0) + body)
     header = b'\x33\x33\0\0\0\x01' + mac + b'\x86\xdd'
+    # Receivers drop any other hop limit: it would have been routed (RFC 4861,
+    # 7.1.2).
     ipv6 = struct.pack('>IHBB', 6 << 28, length, 58, 255) + ip + _ALL_NODES
     return header + ipv6 + struct.pack('>BBH', 136, 0, checksum) + body
 

@@ -100,6 +100,8 @@ class Netlink:
 
     def find(self, pci: str, netns: str) -> model.Link | None:
         """The interface of a PCI function in ``netns``, by any name."""
+        # No request asks for an interface by its PCI address; a list of all
+        # is one exchange, too.
         for data in self._list_objects(
             'find', pci, ifinfmsg, RTM_GETLINK, netns
         ):
@@ -141,10 +143,13 @@ class Netlink:
             attributes.append(['IFLA_IFALIAS', alias])
         with contextlib.ExitStack() as stack:
             if to is not None:
+                # By descriptor: a PID could be another process's by now.
                 target = stack.enter_context(namespaces.opened(to))
                 attributes.append(['IFLA_NET_NS_FD', target])
             message = ifinfmsg()
             message['index'] = index
+            # With flags and mask 0 the kernel leaves the flags alone
+            # (do_setlink).
             message['flags'] = IFF_UP if up else 0
             message['change'] = 0 if up is None else IFF_UP
             message['attrs'] = attributes
@@ -166,6 +171,8 @@ class Netlink:
                 'remove_altname', what, message, RTM_DELLINKPROP, ACK
             )
         except exceptions.KernelError as error:
+            # EINVAL: the name is another interface's, or this one's own
+            # (netdev_name_node_alt_destroy).
             if error.errno not in (errno.ENOENT, errno.EINVAL):
                 raise
             return False
@@ -222,6 +229,8 @@ class Netlink:
         ):
             message = _decode_message(ifaddrmsg, data)
             if (message['index'], message['scope']) == (index, UNIVERSE):
+                # IPv6 has IFA_LOCAL only where there is a peer
+                # (inet6_fill_ifaddr).
                 local = message.get_attr('IFA_LOCAL')
                 address = local or message.get_attr('IFA_ADDRESS')
                 found.append(f'{address}/{message["prefixlen"]}')
@@ -234,10 +243,15 @@ class Netlink:
         message = ifaddrmsg()
         message['family'] = FAMILIES[interface.version]
         message['prefixlen'] = interface.network.prefixlen
+        # Else IPv6 addresses are tentative for a second, and no program can
+        # bind to them. The provider has given each to one port only.
         message['flags'] = IFA_F_NODAD
         message['index'] = index
+        # An IFA_ADDRESS of its own would be that of a peer.
         message['attrs'] = [['IFA_LOCAL', ip], ['IFA_ADDRESS', ip]]
         if interface.version == 4 and interface.network.prefixlen < 31:
+            # ip(8) adds it, but the kernel does not. A /31 has none (RFC
+            # 3021).
             broadcast = str(interface.network.broadcast_address)
             message['attrs'].append(['IFA_BROADCAST', broadcast])
         what = f'{index}, {address}'
@@ -255,6 +269,7 @@ class Netlink:
             if (
                 message.get_attr('RTA_OIF') == index
                 and message.get_attr('RTA_TABLE') == RT_TABLE_MAIN
+                # The kernel adds the on-link prefix of each address by itself.
                 and message['proto'] != RTPROT_KERNEL
                 and message['type'] == RTN_UNICAST
             ):
@@ -279,6 +294,8 @@ class Netlink:
         message['dst_len'] = network.prefixlen
         message['table'] = RT_TABLE_MAIN
         message['proto'] = RTPROT_STATIC
+        # A gateway has to be reached by a route of a narrower scope
+        # (fib_check_nh).
         message['scope'] = UNIVERSE if route.gateway else RT_SCOPE_LINK
         message['type'] = RTN_UNICAST
         message['attrs'] = [['RTA_OIF', index]]
@@ -323,6 +340,7 @@ class Netlink:
             with namespaces.open_socket(
                 netns, socket.AF_PACKET, socket.SOCK_RAW
             ) as packets:
+                # Protocol 0: no frame is queued for it, since it only sends.
                 packets.bind((link.name, 0))
                 for address in addresses:
                     packets.send(announcements.make_frame(link.mac, address))

@@ -28,6 +28,8 @@ class NodeHost:
         self.is_guest = (
             is_virtual(pathlib.Path(root)) if is_guest is None else is_guest
         )
+        # Not the time of the boot, which follows every correction of the
+        # clock.
         self._boot_id = pathlib.Path(root, 'proc/sys/kernel/random/boot_id')
 
     def boot_id(self) -> str:

@@ -85,6 +85,8 @@ class PfLocks:
 
 def _try_lock(file: int) -> bool:
     try:
+        # Not lockf(3): its locks are the process's, and go when any descriptor
+        # of the file is closed (fcntl(2)).
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False

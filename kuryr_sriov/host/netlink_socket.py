@@ -22,6 +22,7 @@ from kuryr_sriov.host import netns as namespaces
 
 REQUEST, MULTI, ACK, DUMP_INTERRUPTED = 0x1, 0x2, 0x4, 0x10
 ROOT, MATCH = 0x100, 0x200
+# The same bits as above: they mean one thing to GET, another to NEW requests.
 EXCL, CREATE, APPEND = 0x200, 0x400, 0x800
 DUMP = ROOT | MATCH
 
@@ -134,6 +135,7 @@ def exchange(netns: str, message: bytes) -> list[bytes]:
     if netns:
         namespaces.enter(netns)
     with socket.socket(socket.AF_NETLINK, kind) as rtnetlink:
+        # Without this the kernel gives a number, and not its own words.
         rtnetlink.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
         rtnetlink.send(message)
         return list(_read_answers(rtnetlink))
@@ -145,6 +147,8 @@ def _read_answers(rtnetlink: socket.socket) -> Iterator[bytes]:
         while data:
             length, kind, flags, _, _ = _HEADER.unpack_from(data)
             message, data = data[:length], data[_align_length(length) :]
+            # An interface came or went between two parts, so that one may be
+            # missing.
             if flags & DUMP_INTERRUPTED:
                 raise OSError(errno.EBUSY, 'changed while it was listed')
             if kind in (_ERROR, _DONE):
@@ -168,6 +172,7 @@ def _kernel_text(message: bytes, flags: int) -> str:
         return ''
     offset = _HEADER.size + _NUMBER.size
     (request, *_) = _HEADER.unpack_from(message, offset)
+    # Before its own words the error repeats the request, or its header only.
     offset += _HEADER.size if flags & _CAPPED else _align_length(request)
     while offset < len(message):
         length, kind = _ATTRIBUTE.unpack_from(message, offset)

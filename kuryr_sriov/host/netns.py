@@ -19,6 +19,7 @@ from kuryr_sriov import exceptions
 
 CLONE_NEWNET = 0x40000000
 NS_GET_NSTYPE = 0xB703
+# Of the thread, since ``enter`` takes single threads elsewhere.
 OWN = '/proc/thread-self/ns/net'
 
 
@@ -74,6 +75,8 @@ def opened(netns: str) -> Iterator[int]:
         ) from error
     try:
         try:
+            # A runtime that unmounts the namespace leaves a plain file at its
+            # path.
             kind = fcntl.ioctl(file, NS_GET_NSTYPE)
         except OSError as error:
             raise _no_namespace(netns, 'it is no namespace') from error

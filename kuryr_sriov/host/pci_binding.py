@@ -92,6 +92,7 @@ class Sysfs:
         former = pci_functions.link_target(
             self.functions.device_path(pci) / 'driver'
         )
+        # The kernel refuses to bind what is bound already (bind_store).
         if driver is not None and driver == former:
             self._clear_override(pci)
             return
@@ -171,12 +172,15 @@ class Sysfs:
     ) -> None:
         if driver is None:
             self._clear_override(pci)
+            # As at boot: the first driver whose table of ids matches takes it.
             self._write(self._bus / 'drivers_probe', pci)
         elif driver:
             try:
                 self._write(
                     self.functions.device_path(pci) / 'driver_override', driver
                 )
+                # Unlike new_id, the override is for this function alone, and
+                # not for every unbound one of its kind.
                 self._bind_to(pci, driver, deadline)
             finally:
                 self._clear_override(pci)

@@ -160,6 +160,8 @@ class PciFunctions:
                 ]
             except OSError:
                 continue  # renamed or gone since it was listed
+            # A PF in switchdev mode has its VFs' representors in its folder,
+            # which were made after its own netdev.
             index, name = min(found, default=(0, ''))
             return name, index
         return '', 0
@@ -186,6 +188,9 @@ class PciFunctions:
         return fixed
 
     def _vf_index(self, pf: str, pci: str) -> int | None:
+        # Only the PF's links tell the number: the address of a VF follows from
+        # offset and stride, which differ between NICs (PCIe, SR-IOV
+        # capability).
         path = self.bus / 'devices' / pf
         for name in list_names(path):
             if (

@@ -26,6 +26,7 @@ _VLAN_LIST = 12
 _NESTED = 0x8000
 
 _HEADER = struct.Struct('=HH')
+# MAX_ADDR_LEN: the kernel has room for addresses of other kinds.
 _MAC_FORMAT = struct.Struct('=I32s')
 _NUMBER_FORMAT = struct.Struct('=II')
 _RATE_FORMAT = struct.Struct('=III')
@@ -45,6 +46,7 @@ GROUPS = (
 The settings of one group travel in one attribute.
 """
 
+# What the kernel shows where a driver has no such setting (rtnl_fill_vfinfo).
 _UNREPORTED = 0xFFFFFFFF
 _PROTOCOLS: dict[bytes, model.VlanProto] = {
     b'\x81\x00': '802.1q',
@@ -150,6 +152,7 @@ def _decode_vf(mac: bytes, attributes: dict[int, bytes]) -> model.VfSettings:
         attributes.get(_VLAN_LIST, b'')
     ):
         _, vlan, qos, protocol = _VLAN_INFO_FORMAT.unpack_from(info)
+    # Kernels before 4.9 have no list.
     if vlan is None and _VLAN in attributes:
         _, vlan, qos = _VLAN_FORMAT.unpack_from(attributes[_VLAN])
     state = number(_LINK_STATE)

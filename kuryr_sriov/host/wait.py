@@ -113,6 +113,7 @@ def run_within(
         except BaseException as error:  # all of it is the caller's
             raised.append(error)
 
+    # A new thread has an empty context, and with that no deadline.
     context = contextvars.copy_context()
     thread = threading.Thread(
         target=context.run, args=(run,), name=what, daemon=True

@@ -35,6 +35,8 @@ def requested_devices(body: Mapping[str, Any]) -> dict[str, int]:
         if container.get('restartPolicy') == 'Always':
             running += _count_devices(container)
         else:
+            # Init containers run one after another, so that the largest
+            # request counts.
             passing |= _count_devices(container)
     return dict(running | passing)
 

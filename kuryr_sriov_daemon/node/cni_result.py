@@ -140,6 +140,7 @@ def _ip_entries(
         address: dict[str, Any] = {'address': text, 'interface': interface}
         if gateway:
             address['gateway'] = gateway
+        # CNI 1.0.0 removed it.
         if version < '1.0.0':
             address['version'] = str(network.version)
         addresses.append(address)

@@ -95,6 +95,7 @@ def write_device_info(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         new.write_text(text)
+        # Multus may read it at any moment.
         os.replace(new, path)
     except OSError as error:
         raise CniError(

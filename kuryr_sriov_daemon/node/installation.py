@@ -46,6 +46,8 @@ def install_plugin(source: Path, folder: Path) -> bool:
         shutil.copyfile(source, new)
         new.chmod(0o755)
         with open(new, 'rb') as file:
+            # Else a node that loses power may keep the new name with nothing
+            # in it.
             os.fsync(file.fileno())
         os.replace(new, path)
     except OSError as error:

@@ -25,6 +25,7 @@ GUEST = model.VfSettings(
 
 NO_MAC = '00:00:00:00:00:00'
 
+# How drivers of NICs refuse a setting: they do not agree on one number.
 UNSUPPORTED = frozenset(
     {
         errno.EINVAL,
@@ -41,6 +42,7 @@ def wanted(vif: model.Vif) -> model.VfSettings:
 
     :raises UnsupportedSetting: values that no NIC can take.
     """
+    # 4095 is reserved (IEEE 802.1Q, table 9-2).
     if not 0 <= vif.vlan <= 4094:
         raise unsupported(vif.ifname, 'vlan', vif.vlan, 'use 0 to 4094')
     if not 0 <= vif.vlan_qos <= 7:

@@ -112,6 +112,20 @@ class VfDriver(base.BindingDriver):
             for name in settings.list_differing(target, current)
         ]
 
+    def refuse_drift(
+        self, attachment: model.Attachment, drift: list[str]
+    ) -> None:
+        """End a CHECK that has found differences.
+
+        :raises Drifted: naming each of them.
+        """
+        if drift:
+            raise exceptions.Drifted(
+                f'{attachment.vif.ifname} of pod {attachment.sandbox.pod} on '
+                f'VF {attachment.pci}: {"; ".join(drift)}; delete the pod to '
+                'have it attached anew'
+            )
+
     def bind_driver(self, pci: str, driver: str | None) -> None:
         """Bind the VF to ``driver``; see ``base.Pci.bind``."""
         self.host.pci.bind(pci, driver, self.device_timeout)

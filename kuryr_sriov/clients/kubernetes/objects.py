@@ -94,6 +94,7 @@ class Kubernetes:
 
     def get_cluster_uid(self) -> str:
         """What tells this cluster from others: its ``kube-system``'s uid."""
+        # It is as old as the cluster, and the API server refuses to delete it.
         body = self.session.call('GET', NAMESPACES.path(name='kube-system'))
         return str(body['metadata']['uid'])
 
@@ -215,6 +216,8 @@ class Kubernetes:
 
         :raises ResourceConflict: it has changed since ``port`` was read.
         """
+        # A merge patch replaces the whole list: with the version that was
+        # read, a finalizer that somebody has added since is not lost.
         left = [f for f in port.finalizers if f != portobject.FINALIZER]
         metadata = {
             'resourceVersion': port.resource_version,
@@ -239,6 +242,8 @@ class Kubernetes:
 
         :param node: only those of that one; empty for all nodes.
         """
+        # A pod that is on no node yet has no VIFs: their ports are bound to a
+        # node.
         on = f'spec.nodeName={node}' if node else 'spec.nodeName!='
         query = {'fieldSelector': on}
         return ObjectCache(
@@ -286,6 +291,8 @@ class Kubernetes:
             PORTS.path(pod.namespace, pod.uid, part),
             body,
             APPLY,
+            # The fields are ours alone; without force, somebody's edit by hand
+            # would stop the pod until a person solves the conflict.
             query={'fieldManager': manager, 'force': 'true'},
             missing=missing,
         )

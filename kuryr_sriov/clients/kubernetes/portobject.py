@@ -157,12 +157,15 @@ def promise_body(
         'name': pod.name,
         'uid': pod.uid,
     }
+    # Without blockOwnerDeletion, which would need the right to change the
+    # finalizers of pods.
     metadata = {'ownerReferences': [owner], 'finalizers': [FINALIZER]}
     promised = tuple(vifs)
     spec = {
         'podName': pod.name,
         'podUid': pod.uid,
         'podNodeName': pod.node,
+        # A column of kubectl shows the first element of a list only.
         'interfaces': ','.join(vif.ifname for vif in promised),
         'requestDigest': request,
         'vifs': codec.to_builtins(promised),

@@ -39,6 +39,8 @@ def write_lease(session: KubernetesSession, lease: Mapping[str, Any]) -> None:
     metadata = lease['metadata']
     known = 'resourceVersion' in metadata
     session.call(
+        # A PUT is refused where the object's resourceVersion has changed, so
+        # that of several candidates one wins.
         'PUT' if known else 'POST',
         LEASES.path(metadata['namespace'], metadata['name'] if known else ''),
         {**lease, 'apiVersion': LEASES.api_version, 'kind': 'Lease'},

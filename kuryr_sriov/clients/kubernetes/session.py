@@ -29,6 +29,7 @@ from kuryr_sriov.clients.kubernetes.refusals import (
     parse_object,
 )
 
+# Any JSON is YAML, so that no YAML has to be written.
 APPLY = 'application/apply-patch+yaml'
 JSON = 'application/json'
 MERGE_PATCH = 'application/merge-patch+json'
@@ -36,6 +37,7 @@ MERGE_PATCH = 'application/merge-patch+json'
 CONNECTIONS = 32
 """How many are kept open between calls; more are made when needed."""
 
+# As kubectl has it.
 PAGE = 500
 
 _KEEPALIVE = (
@@ -141,6 +143,8 @@ class KubernetesSession:
             asked = {**(query or {}), 'limit': PAGE, **following}
             page = self.call('GET', path, query=asked)
             yield page
+            # Good for as long as etcd keeps that revision, five minutes by
+            # default; then the answer is 410.
             token = page.get('metadata', {}).get('continue')
             if not token:
                 return
@@ -203,6 +207,8 @@ class KubernetesSession:
                     body=data,
                     headers=headers,
                     timeout=timeout,
+                    # Retries of urllib3 would sleep past the caller's
+                    # deadline, and a redirect would take the token elsewhere.
                     retries=False,
                     redirect=False,
                     preload_content=not silence,
@@ -290,6 +296,7 @@ def _pool_for(credentials: Credentials) -> Any:
             context.verify_mode = ssl.CERT_NONE
         options['ssl_context'] = context
         if credentials.server_name:
+            # What TLS asks for (SNI), and what the certificate has to name.
             options['server_hostname'] = credentials.server_name
             options['assert_hostname'] = credentials.server_name
     if credentials.proxy:

@@ -178,6 +178,8 @@ class ObjectCache(Generic[T]):
         query = {
             **self._query,
             'resourceVersion': self._version,
+            # Without them the place grows old while nothing happens, and the
+            # next watch begins with a list of everything.
             'allowWatchBookmarks': 'true',
             # not all watches of a cluster at the same time
             'timeoutSeconds': random.randint(300, 600),
@@ -201,10 +203,13 @@ class ObjectCache(Generic[T]):
         """Take in every object; return the list's resource version."""
         seen = set()
         version = ''
+        # Without a resourceVersion in the query it is the newest list there
+        # is, and not what some API server has in its cache.
         for page in self._session.list_objects(self._path, self._query):
             for body in page.get('items') or ():
                 seen.add(self._key(body))
                 self._keep_object(body)
+            # All pages of a list have the same one.
             version = page['metadata']['resourceVersion']
             if self._stopping.is_set():
                 raise TransientError('stopped while listing')
@@ -215,6 +220,8 @@ class ObjectCache(Generic[T]):
     def _take_in(self, event: Mapping[str, Any]) -> None:
         kind, body = event.get('type'), event.get('object') or {}
         if kind == 'ERROR' or 'metadata' not in body:
+            # The stream began with HTTP status 200, so that errors come as
+            # events.
             where = f'watch of {self._path}'
             raise explain_refusal(where, int(body.get('code') or 500), body)
         if kind == 'DELETED':

@@ -93,6 +93,8 @@ class Database:
             self._queue_threads(),
             contextlib.closing(self._open_file()) as connection,
         ):
+            # Two transactions that begin by reading could not both go on to
+            # write.
             connection.execute('BEGIN IMMEDIATE')
             with connection:
                 allocations = Allocations(connection, self._unusable_error)

@@ -62,6 +62,8 @@ class Activation:
             raise port_store.explain_error(error, subject) from error
         port = port_body.parse_port(answer)
         self._store.known.put(port)
+        # A change makes Neutron bind again, and that it failed is told nowhere
+        # but here.
         if not port.bound or port.host != location.node:
             raise port_store.not_bound(port, vif.physnet, location.node)
         port = self._wait_active(port, self._timeouts.get(vif.resource, 0.0))

@@ -144,6 +144,7 @@ def to_rates(policy: Mapping[str, Any]) -> Rates:
     """
     found: dict[str, int] = {}
     for rule in policy.get('rules', ()):
+        # Rules had no direction before Neutron's qos-bw-limit-direction.
         if rule.get('direction', 'egress') != 'egress':
             continue
         if rule['type'] == 'bandwidth_limit':
@@ -154,12 +155,14 @@ def to_rates(policy: Mapping[str, Any]) -> Rates:
 
 
 def _to_mbit(kbps: int) -> int:
+    # To the kernel a rate of 0 is no limit at all.
     return max(1, round(kbps / 1000)) if kbps else 0
 
 
 def _provider_attributes(
     subnet: Mapping[str, Any], network: Mapping[str, Any]
 ) -> tuple[str, int | None]:
+    # A network of several segments has them in place of its own attributes.
     segments = network.get('segments') or [network]
     if 'provider:network_type' not in segments[0]:
         return '', None

@@ -18,6 +18,8 @@ DEVICE_OWNER = 'compute:kuryr:sriov'
 """``device_owner`` of every port the driver makes."""
 
 _NAME_LENGTH = 255
+# "unbound" before Neutron knows the host, "binding_failed" after no agent of
+# that host took the port.
 _UNBOUND = frozenset({'', 'unbound', 'binding_failed'})
 
 
@@ -153,6 +155,7 @@ def _read_port(port: Mapping[str, Any]) -> Port:
     vlan = (port.get('binding:vif_details') or {}).get('vlan')
     tags = port.get('tags')
     created = port.get('created_at')
+    # Absent where the policy hides it from our role.
     host = port.get('binding:host_id') or ''
     pod, ifname = _owner_of(port['name'], port['device_id'], host)
     return Port(
@@ -181,6 +184,7 @@ def _read_port(port: Mapping[str, Any]) -> Port:
         tags=None if tags is None else frozenset(tags),
         active=port.get('status') == 'ACTIVE',
         created=datetime.fromisoformat(created) if created else None,
+        # The same few texts stand in thousands of ports.
         owner=sys.intern(port.get('device_owner') or ''),
         description=sys.intern(port.get('description') or ''),
         revision=port.get('revision_number'),
@@ -212,6 +216,7 @@ def to_create(
         'fixed_ips': _fixed_ips(request),
         'device_id': pod.uid,
         'device_owner': DEVICE_OWNER,
+        # With the host, Neutron binds the port while it creates it.
         'binding:host_id': pod.node,
         'binding:vnic_type': 'direct',
         'admin_state_up': True,

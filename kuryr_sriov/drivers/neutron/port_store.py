@@ -178,6 +178,8 @@ class PortStore:
         for port in made:
             if not port.bound:
                 raise not_bound(port, physnets.get(port.ifname, ''), pod.node)
+            # Releases without the extension tag-ports-during-bulk-creation
+            # ignore the tags of ports that are made in bulk.
             if not wanted <= (port.tags or set()):
                 self._client.set_tags(port.id, self._defaults.all_tags)
 

@@ -27,6 +27,7 @@ def to_vif(
     :raises ProviderRefused: Neutron does not tell the VLAN.
     """
     first = request.subnets[0]
+    # The binding knows better than the network, which may have segments.
     vlan = first.vlan if port.vlan is None else port.vlan
     if vlan is None:
         raise exceptions.ProviderRefused(
