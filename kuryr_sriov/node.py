@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import math
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -92,7 +92,14 @@ class Node:
             self._timeout,
             self._observe,
         )
-        self._allocations = allocations or _kubelet_allocations(conf)
+        self._offers: Callable[[], Mapping[str, Collection[str]]] = dict
+        if allocations is None:
+            source = _kubelet_source(conf)
+            allocations, self._offers = (
+                source.list_devices,
+                source.list_offered,
+            )
+        self._allocations = allocations
         self._pipeline = self._build_pipeline()
 
     def attach(
@@ -239,6 +246,23 @@ class Node:
         """
         return tuple(self._allocations(pod))
 
+    def list_offered(self) -> dict[str, frozenset[str]]:
+        """PCI addresses of the VFs that are for pods, by resource.
+
+        Those that pods have are among them, and each resource that is
+        configured is, though the kubelet offers none of it.
+
+        :return: nothing where this cannot be told, as where a host passes
+            its own allocations in.
+        :raises KubeletUnavailable: no answer.
+        """
+        offered = self._offers()
+        return {
+            resource: frozenset(offered.get(resource, ()))
+            for resource in self._resources.configured()
+            if offered
+        }
+
     def describe(self, attachment: model.Attachment) -> model.AttachedVif:
         """What ``attach`` returned of an attachment on record."""
         device = self._host.pci.device(attachment.pci)
@@ -352,10 +376,10 @@ class Node:
         return plugin(name, self._host, section)
 
 
-def _kubelet_allocations(conf: Any) -> protocols.Allocations:
+def _kubelet_source(conf: Any) -> Allocations:
     """Whom the options say to ask for what the kubelet allocated."""
     kind = plugins.ALLOCATIONS
     (name,) = kind.chosen_by(conf.sriov[kind.option])
     plugin = plugins.load_plugin(kind, name)
     source: Allocations = plugin(loading.read_section(conf, plugin))
-    return source.list_devices
+    return source

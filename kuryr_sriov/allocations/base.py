@@ -8,7 +8,7 @@ asked follows from ``[sriov] enable_pod_resource_service``.
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -40,3 +40,13 @@ class Allocations(abc.ABC):
 
         :raises KubeletUnavailable: that cannot be told now.
         """
+
+    def list_offered(self) -> Mapping[str, Collection[str]]:
+        """Ids of the devices that device plugins offer, by resource.
+
+        They are those of pods, too. Resources have their full names.
+
+        :return: nothing where the source does not know.
+        :raises KubeletUnavailable: that cannot be told now.
+        """
+        return {}

@@ -10,9 +10,10 @@ replaces the file by a rename, so that a reader never sees half of one.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 from kuryr_sriov import exceptions, model
@@ -46,8 +47,25 @@ class Checkpoint(base.Allocations):
 
         :raises KubeletUnavailable: the file cannot be read.
         """
-        try:
+        with self._saying_if_malformed():
             return _devices_of(self._read_file(), pod)
+
+    def list_offered(self) -> Mapping[str, Collection[str]]:
+        """Ids of the devices that are on file as healthy.
+
+        :raises KubeletUnavailable: the file cannot be read.
+        """
+        with self._saying_if_malformed():
+            registered = self._read_file()['Data']['RegisteredDevices'] or {}
+            return {
+                name: tuple(sorted(_require_type(ids or [], list)))
+                for name, ids in registered.items()
+            }
+
+    @contextlib.contextmanager
+    def _saying_if_malformed(self) -> Iterator[None]:
+        try:
+            yield
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise exceptions.KubeletUnavailable(
                 f'{self.path} is no checkpoint of the kubelet '

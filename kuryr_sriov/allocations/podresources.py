@@ -13,7 +13,7 @@ import os
 import random
 import time
 import urllib.parse
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import grpc
@@ -89,8 +89,8 @@ class PodResources(base.Allocations):
         devices = frozenset[model.Device]().union(*holdings)
         return tuple(sorted(devices, key=lambda d: (d.resource, d.pci)))
 
-    def list_allocatable(self) -> dict[str, tuple[str, ...]]:
-        """The ids of the devices that device plugins offer, by resource.
+    def list_offered(self) -> Mapping[str, Collection[str]]:
+        """Ids of the devices that the kubelet calls allocatable.
 
         :raises KubeletUnavailable: no answer, or the kubelet is too old.
         """

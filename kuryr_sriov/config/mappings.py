@@ -26,6 +26,10 @@ class Resources:
     names: Mapping[str, str]
     drivers: Mapping[str, str]
 
+    def configured(self) -> tuple[str, ...]:
+        """Full names of the resources that have a driver."""
+        return tuple(f'{self.prefix}/{name}' for name in self.drivers)
+
     def resource(self, physnet: str) -> str:
         """Full name of the resource on a physnet.
 

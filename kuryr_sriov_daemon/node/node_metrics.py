@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import GaugeMetricFamily
 
-from kuryr_sriov import Event, Node
+from kuryr_sriov import Attachment, Event, Node
 from kuryr_sriov_daemon.node.upkeep import Upkeep
 
 BUCKETS = 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 3.0, 10.0, 30.0, 100.0
@@ -53,8 +53,8 @@ class NodeMetrics:
             registry=self.registry,
             buckets=BUCKETS,
         )
-        self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
         self._node: Node | None = None
+        self._upkeep: Upkeep | None = None
 
     def observe(self, event: Event) -> None:
         """Take in an event of the library."""
@@ -71,29 +71,8 @@ class NodeMetrics:
 
     def follow(self, node: Node, upkeep: Upkeep) -> None:
         """Show what the ledger and the upkeep say whenever asked."""
-        self._node = node
-        self.add_gauge(
-            'vfs_drifted',
-            'VFs that were not as they were attached at the last check.',
-            lambda: float(len(upkeep.drifts)),
-        )
-        self.add_gauge(
-            'vfs_owed',
-            'VFs that could not be restored so far.',
-            lambda: float(len(upkeep.owed)),
-        )
-        self.add_gauge(
-            'pods_without_vfs',
-            'Pods that run without the VFs they were promised.',
-            lambda: float(len(upkeep.without_vfs)),
-        )
+        self._node, self._upkeep = node, upkeep
         self.registry.register(self)
-
-    def add_gauge(
-        self, name: str, text: str, value: Callable[[], float]
-    ) -> None:
-        """Show what ``value`` returns whenever it is asked for."""
-        self._gauges[f'kuryr_sriov_node_{name}'] = text, value
 
     def describe(self) -> Iterator[Any]:
         """Nothing beforehand (called by prometheus_client)."""
@@ -101,43 +80,102 @@ class NodeMetrics:
 
     def collect(self) -> Iterator[Any]:
         """The gauges as they are now (called by prometheus_client)."""
-        for name, (text, value) in self._gauges.items():
-            yield GaugeMetricFamily(name, text, value=value())
-        if self._node is not None:
-            yield from self._collect_attachments(self._node)
+        if self._node is None or self._upkeep is None:
+            return
+        records = self._node.attachments()
+        yield GaugeMetricFamily(
+            'kuryr_sriov_node_pods_without_vfs',
+            'Pods that run without the VFs they were promised.',
+            value=float(len(self._upkeep.without_vfs)),
+        )
+        yield from _vf_counts(self._upkeep, records)
+        yield from _attachments(records)
 
-    def _collect_attachments(self, node: Node) -> Iterator[Any]:
-        counts: Counter[tuple[str, str]] = Counter()
-        vfs = GaugeMetricFamily(
-            'kuryr_sriov_node_vf_info',
-            'Which pod and port has which VF; always 1.',
-            labels=VF_LABELS,
+
+def _vf_counts(upkeep: Upkeep, records: Sequence[Attachment]) -> Iterator[Any]:
+    """Gauges by resource: there, free, drifted, owed."""
+    offered = upkeep.offered
+    resources = {*offered, *(record.vif.resource for record in records)}
+    on_record = {record.pci for record in records}
+    drifted = Counter(
+        each.vif.resource for each in records if each.key in upkeep.drifts
+    )
+    owed = Counter(
+        each.vif.resource
+        for each in records
+        if each.owed or each.key in upkeep.owed
+    )
+    # of what is owed by a record that cannot be read no resource is known
+    unreadable = len(upkeep.owed.keys() - {record.key for record in records})
+    if unreadable:
+        owed[''] = unreadable
+        resources.add('')
+    counts: tuple[tuple[str, str, Mapping[str, int]], ...] = (
+        (
+            'vfs',
+            'VFs that the kubelet offers; none where it does not say.',
+            {resource: len(pcis) for resource, pcis in offered.items()},
+        ),
+        (
+            'vfs_free',
+            'VFs of those that are on no record of the ledger.',
+            {
+                resource: len(pcis - on_record)
+                for resource, pcis in offered.items()
+            },
+        ),
+        (
+            'vfs_drifted',
+            'VFs that were not as they were attached at the last check.',
+            {resource: drifted[resource] for resource in resources},
+        ),
+        (
+            'vfs_owed',
+            'VFs that could not be restored so far.',
+            {resource: owed[resource] for resource in resources},
+        ),
+    )
+    for name, text, by_resource in counts:
+        gauge = GaugeMetricFamily(
+            f'kuryr_sriov_node_{name}', text, labels=['resource']
         )
-        for record in node.attachments():
-            state = 'attached' if record.done else 'incomplete'
-            counts[record.vif.resource, state] += 1
-            pod = record.sandbox.pod
-            vfs.add_metric(
-                [
-                    record.pci,
-                    record.pf,
-                    record.vif.resource,
-                    record.driver,
-                    pod.namespace,
-                    pod.name,
-                    pod.uid,
-                    record.vif.ifname,
-                    record.vif.id,
-                    record.vif.network,
-                ],
-                1.0,
-            )
-        attachments = GaugeMetricFamily(
-            'kuryr_sriov_node_attachments',
-            'Records of the ledger.',
-            labels=['resource', 'state'],
+        for resource, count in sorted(by_resource.items()):
+            gauge.add_metric([resource], float(count))
+        yield gauge
+
+
+def _attachments(records: Sequence[Attachment]) -> Iterator[Any]:
+    counts: Counter[tuple[str, str]] = Counter()
+    vfs = GaugeMetricFamily(
+        'kuryr_sriov_node_vf_info',
+        'Which pod and port has which VF; always 1.',
+        labels=VF_LABELS,
+    )
+    for record in records:
+        state = 'attached' if record.done else 'incomplete'
+        counts[record.vif.resource, state] += 1
+        pod = record.sandbox.pod
+        vfs.add_metric(
+            [
+                record.pci,
+                record.pf,
+                record.vif.resource,
+                record.driver,
+                pod.namespace,
+                pod.name,
+                pod.uid,
+                record.vif.ifname,
+                record.vif.id,
+                record.vif.network,
+            ],
+            1.0,
         )
-        for labels, count in counts.items():
-            attachments.add_metric(labels, float(count))
-        yield attachments
-        yield vfs
+    attachments = GaugeMetricFamily(
+        'kuryr_sriov_node_attachments',
+        'Records of the ledger.',
+        labels=['resource', 'state'],
+    )
+    for labels, count in counts.items():
+        attachments.add_metric(labels, float(count))
+    yield attachments
+    yield vfs

@@ -21,6 +21,9 @@ from kuryr_sriov_daemon.podevents import PodEvent
 
 LOG = logging.getLogger(__name__)
 
+COUNT_EVERY = 60.0
+"""Seconds; VFs come and go with the device plugin, not with pods."""
+
 SOON = 5.0
 """Seconds from a request to reconcile until it is done."""
 
@@ -32,6 +35,7 @@ class Upkeep:
     :param reconcile_every: seconds; so is ``check_every``.
     :ivar drifts: what the last check has found, by the records' keys.
     :ivar owed: why a record could not be restored, by the records' keys.
+    :ivar offered: the VFs that the kubelet offers, by resource.
     :ivar without_vfs: pods that run without the VFs they were promised.
     """
 
@@ -51,18 +55,21 @@ class Upkeep:
         self._every: Mapping[Callable[[], None], float] = {
             self.reconcile: reconcile_every,
             self.check: check_every,
+            self.count_offered: COUNT_EVERY,
         }
         now = time.monotonic()
         self._due = {task: now + every for task, every in self._every.items()}
+        self._due[self.count_offered] = now
         self._changed = threading.Condition()
         self._stopping = False
         self.drifts: Mapping[tuple[str, str], str] = {}
         self.owed: Mapping[tuple[str, str], str] = {}
+        self.offered: Mapping[str, frozenset[str]] = {}
         self.without_vfs: tuple[Pod, ...] = ()
         self._thread = threading.Thread(target=self._run_tasks, name='upkeep')
 
     def start(self) -> None:
-        """Begin; the first of each is due after its period."""
+        """Begin; VFs are counted at once, all else is due after its period."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -92,6 +99,10 @@ class Upkeep:
             if record.key in self.owed:
                 why = self.owed[record.key]
                 self._tell_pod(record, 'VfNotRestored', why, 'Restore')
+
+    def count_offered(self) -> None:
+        """Ask the kubelet which VFs there are."""
+        self.offered = self._node.list_offered()
 
     def check(self) -> None:
         """Compare every VF with its record, and pods with their promises."""

@@ -2,7 +2,9 @@
 """The node daemon serves a container runtime, chained and as delegate."""
 
 import json
+import re
 import stat
+import tempfile
 import time
 from concurrent import futures
 
@@ -18,6 +20,7 @@ from kuryr_sriov import (
     TransientError,
 )
 from kuryr_sriov.host.locks import PfLocks
+from kuryr_sriov.testing.simulation.device_manager import DeviceManager
 
 STATUS = 'k8s.v1.cni.cncf.io/network-status'
 OTHERS = {'name': 'default/macvlan', 'interface': 'net9', 'ips': ['10.9.0.1']}
@@ -650,6 +653,54 @@ def test_dashboard_and_alerts_name_metrics_that_there_are(chained):
     assert named <= monitoring.shown_metrics(body.decode())
 
 
+@pytest.fixture
+def kubelet(node, world):
+    """One that offers the VFs of the world, by its checkpoint."""
+    with tempfile.TemporaryDirectory() as root:
+        kubelet = DeviceManager(root)
+        for number in (0, 1):
+            vfs = [world.vf(number, index) for index in (0, 1)]
+            kubelet.plug(vfs[0].resource, [vf.pci for vf in vfs])
+        world.text += f'kubelet_root_dir = {root}\n'
+        yield kubelet
+
+
+def shown(node, name):
+    """The samples of a metric of the running daemon, by resource."""
+    _, _, body = node.running[-1][0]._health.answer('/metrics')
+    form = rf'^kuryr_sriov_node_{name}{{resource="intel.com/(\w+)"}} ([\d.]+)$'
+    found = re.findall(form, body.decode(), re.MULTILINE)
+    return {resource: float(count) for resource, count in found}
+
+
+def test_the_metrics_count_vfs_by_resource(node, world, kubelet):
+    vfs = world.vf(0, 0), world.vf(1, 0)
+    pod, vifs = node.schedule(1)
+    given = {vf.resource: 1 for vf in vfs}
+    world.allocations = None  # the daemon asks that kubelet
+    world.allocated[pod.uid] = kubelet.allocate(
+        pod.namespace, pod.name, pod.uid, given
+    )
+    node.start()
+    wait_for(lambda: shown(node, 'vfs') == {'physnet22': 2, 'physnet23': 2})
+    assert shown(node, 'vfs_free') == {'physnet22': 2, 'physnet23': 2}
+    assert shown(node, 'vfs_owed') == {'physnet22': 0, 'physnet23': 0}
+    node.api.promise(pod, vifs)
+    node.runtime.succeed('ADD', 1)
+    assert shown(node, 'vfs_free') == {'physnet22': 1, 'physnet23': 1}
+    (record,) = (
+        record
+        for record in node.running[-1][0]._node.attachments()
+        if record.vif.ifname == 'net2'
+    )
+    world.node.rename(record.pci, 'other')
+    node.running[-1][0]._upkeep.check()
+    assert shown(node, 'vfs_drifted') == {'physnet22': 0, 'physnet23': 1}
+    kubelet.plug('intel.com/physnet22', [])
+    node.running[-1][0]._upkeep.count_offered()
+    assert shown(node, 'vfs') == {'physnet22': 0, 'physnet23': 2}
+
+
 def test_the_metrics_tell_who_has_which_vf(chained):
     chained.promised(1)
     chained.runtime.succeed('ADD', 1)
@@ -663,5 +714,6 @@ def test_the_metrics_tell_who_has_which_vf(chained):
     assert 'command="ADD",code="0"' in text.replace(
         'code="0",command="ADD"', 'command="ADD",code="0"'
     )
-    assert 'kuryr_sriov_node_vfs_drifted 0.0' in text
+    resource = 'resource="intel.com/physnet23"'
+    assert f'kuryr_sriov_node_vfs_drifted{{{resource}}} 0.0' in text
     assert daemon._health.answer('/readyz')[0] == 200

@@ -86,7 +86,7 @@ def _ask_for_offers(subject: Subject) -> Offers | None:
         from kuryr_sriov.allocations import podresources
     client = podresources.PodResources(subject.conf.sriov)
     try:
-        return client.list_allocatable()
+        return client.list_offered()
     except exceptions.KubeletUnavailable as error:
         if error.__cause__:
             raise

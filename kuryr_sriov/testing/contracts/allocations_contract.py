@@ -122,6 +122,18 @@ class AllocationsContract:
         with contextlib.suppress(exceptions.KubeletUnavailable):
             assert source.list_devices(POD) == ()
 
+    def test_what_is_offered_is_told_whoever_has_it(
+        self, source: Allocations, kubelet: Kubelet
+    ) -> None:
+        """Or nothing is told: what is free is the rest."""
+        self.allocate(kubelet, POD, vfs=2)
+        offered = source.list_offered()
+        if offered:
+            assert {name: len(ids) for name, ids in offered.items()} == {
+                VFS: 3,
+                OTHERS: 1,
+            }
+
     def test_a_kubelet_that_is_not_there_is_worth_a_retry(
         self, source: Allocations, kubelet: Kubelet, conf: Any
     ) -> None:

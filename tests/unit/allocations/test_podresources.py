@@ -158,7 +158,7 @@ def test_an_ended_pod_of_that_name_with_other_devices(kubelet, client):
 def test_what_is_allocatable(kubelet, client):
     kubelet.plug(NET22, ['0000:02:10.2', '0000:02:10.0'], numa_nodes=[0, 1])
     kubelet.allocate('default', 'web', 'uid-1', {NET22: 1})
-    assert client.list_allocatable() == {
+    assert client.list_offered() == {
         NET22: ('0000:02:10.0', '0000:02:10.2'),
         NET23: tuple(f'0000:02:10.{n}' for n in (1, 3, 5, 7)),
     }
@@ -174,7 +174,7 @@ def test_an_older_kubelet_does_not_say_what_is_allocatable(
     with pytest.raises(
         exceptions.KubeletUnavailable, match=r'1\.23.*status\.allocatable'
     ):
-        client.list_allocatable()
+        client.list_offered()
 
 
 def test_neither_version_is_served(kubelet, client):
