@@ -12,6 +12,7 @@ from kuryr_sriov import exceptions
 from kuryr_sriov.config import loading
 
 if TYPE_CHECKING:
+    from kuryr_sriov.clients.kubernetes.session import KubernetesSession
     from kuryr_sriov.host.linux import NodeHost
 
 
@@ -32,6 +33,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'mounts them elsewhere (default: %(default)s); interfaces are those '
         "of this process's own network namespace",
     )
+
+
+def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the API server is, and how it knows us."""
+    parser.add_argument(
+        '--kubeconfig',
+        default='',
+        metavar='FILE',
+        help='credentials for the API server; by default those of the '
+        'service account, or of the file that KUBECONFIG names',
+    )
+    parser.add_argument(
+        '--api-root',
+        default='',
+        metavar='URL',
+        help='of an API server that needs none, such as "kubectl proxy"',
+    )
+
+
+def connect(args: argparse.Namespace) -> KubernetesSession:
+    """A session with the API server that the arguments name.
+
+    :raises ConfigurationError: there are no credentials.
+    """
+    from kuryr_sriov.clients.kubernetes import session
+
+    return session.KubernetesSession(args.api_root, args.kubeconfig)
 
 
 def load_conf(args: argparse.Namespace) -> Any:

@@ -52,6 +52,14 @@ class Conflist:
                 return path
         return None
 
+    def list_types(self) -> list[tuple[Path, list[str]]]:
+        """Each file that runtimes can read, with its plugins' types."""
+        return [
+            (path, [str(each.get('type')) for each in plugins])
+            for path, found in self._list_files()
+            if (plugins := _plugins_of(path, found))
+        ]
+
     def insert(self) -> bool:
         """Make us the last plugin; whether that changed anything.
 

@@ -17,16 +17,26 @@ Status = Literal['ok', 'warning', 'failed', 'skipped']
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 
+def connect_to_nobody() -> Any:
+    """For checks of a node alone.
+
+    :raises ConfigurationError: always.
+    """
+    raise exceptions.ConfigurationError(['no API server is named'])
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What is checked.
 
     :param conf: from ``load_config``; None where that raised ``error``.
+    :param connect: makes a session with the API server.
     """
 
     host: NodeHost
     conf: Any = None
     error: exceptions.ConfigurationError | None = None
+    connect: Callable[[], Any] = connect_to_nobody
 
 
 @dataclass(frozen=True, slots=True)

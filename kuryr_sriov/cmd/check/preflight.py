@@ -16,6 +16,7 @@ from kuryr_sriov.cmd import arguments, output
 from kuryr_sriov.cmd.check import (
     allocatable,
     configuration,
+    daemon_ways,
     leftovers,
     vfs,
 )
@@ -42,6 +43,7 @@ CHECKS = (
     Check('state_dir', leftovers.check_state_dir, needs=('options',)),
     Check('ledger', leftovers.check_ledger, needs=('options',)),
     Check('leftovers', leftovers.check_leftovers, needs=('ledger',)),
+    Check('CNI', daemon_ways.check_ways, needs=('options', 'drivers')),
 )
 
 INDENT = ' ' * 20
@@ -50,13 +52,18 @@ INDENT = ' ' * 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the subcommand."""
     arguments.add_arguments(parser)
+    arguments.add_cluster_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Check, print, and tell whether nothing failed."""
     host = arguments.make_host(args)
     try:
-        subject = Subject(host, conf=arguments.load_conf(args))
+        subject = Subject(
+            host,
+            conf=arguments.load_conf(args),
+            connect=lambda: arguments.connect(args),
+        )
     except exceptions.ConfigurationError as error:
         subject = Subject(host, error=error)
     findings = list(check_in_order(CHECKS, subject))

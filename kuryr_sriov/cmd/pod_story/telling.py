@@ -17,7 +17,6 @@ from typing import Any
 
 from kuryr_sriov import model
 from kuryr_sriov.clients.kubernetes.objects import Kubernetes
-from kuryr_sriov.clients.kubernetes.session import KubernetesSession
 from kuryr_sriov.cmd import arguments, output
 from kuryr_sriov.cmd.pod_story.chapters import (
     Chapter,
@@ -38,19 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the subcommand."""
     parser.add_argument('pod', metavar='[NAMESPACE/]NAME', type=_parse_name)
     arguments.add_arguments(parser)
-    parser.add_argument(
-        '--kubeconfig',
-        default='',
-        metavar='FILE',
-        help='credentials for the API server; by default those of the '
-        'service account, or of the file that KUBECONFIG names',
-    )
-    parser.add_argument(
-        '--api-root',
-        default='',
-        metavar='URL',
-        help='of an API server that needs none, such as "kubectl proxy"',
-    )
+    arguments.add_cluster_arguments(parser)
 
 
 def _parse_name(text: str) -> tuple[str, str]:
@@ -63,7 +50,7 @@ def _parse_name(text: str) -> tuple[str, str]:
 def run(args: argparse.Namespace) -> int:
     """Tell it, and whether nothing is wrong."""
     conf = arguments.load_conf(args)
-    session = KubernetesSession(args.api_root, args.kubeconfig)
+    session = arguments.connect(args)
     try:
         story = read_story(
             Kubernetes(session), arguments.make_host(args), conf, *args.pod
