@@ -74,7 +74,7 @@ class Controller:
             'request',
             (
                 request.ReadNetworks(get_nad, isolation, resources.prefix),
-                request.FindSubnets(subnets, resources.resource),
+                request.FindSubnets(subnets, resources.resource_of),
                 request.CheckRequests(),
                 request.RequestVifs(self.vifs, self._memory.is_released),
                 request.PublishVifs(publish),

@@ -96,7 +96,7 @@ class NetworkRequest:
     :param ips: addresses asked for, with or without prefix.
     :param mac: MAC asked for; empty for any.
     :param gateways: ``default-route`` of the annotation: default gateways
-        that this interface shall have; None where the pod does not say.
+        that this interface is to have; None where the pod does not say.
     :param subnets: filled in by the subnets driver.
     """
 
@@ -175,7 +175,7 @@ class OwnedVif:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a VIF has got its VF: the port's ``binding:profile``.
+    """Where the VF of a VIF is: the port's ``binding:profile``.
 
     :param node: the node's name as the provider knows it.
     :param pci_slot: PCI address of the VF.
@@ -218,7 +218,7 @@ class Sandbox:
 class VfSettings:
     """What a PF holds for one of its VFs (``ip link show PF``: ``vf N``).
 
-    None means that the NIC does not report it, or that it shall stay.
+    None means that the NIC does not report it, or that it is to stay.
 
     :param mac: administrative MAC; all zeros where none is set.
     :param vlan: 802.1Q tag, 0 for none.

@@ -183,8 +183,7 @@ class Node:
             if not records:
                 raise exceptions.Drifted(
                     f'nothing is attached to {ifname or "any interface"} of '
-                    f'sandbox {container_id}; delete the pod to have it made '
-                    'anew'
+                    f'sandbox {container_id}; recreate the pod'
                 )
             for record in records:
                 self.binding_driver(record.driver).check(record)
@@ -212,7 +211,7 @@ class Node:
     def collect_garbage(
         self, valid_container_ids: Collection[str]
     ) -> Reconciled:
-        """Give back what the runtime does not know any more (CNI GC).
+        """Give back what the runtime no longer knows (CNI GC).
 
         Each attachment fails by itself.
 
@@ -274,7 +273,7 @@ class Node:
                 pci_slot=device.pci,
                 pci_vendor_info=f'{device.vendor}:{device.device}',
                 # not the VIF's own: the controller holds this against it
-                physical_network=self._resources.physnet(
+                physical_network=self._resources.physnet_of(
                     attachment.vif.resource
                 ),
             ),
@@ -344,7 +343,7 @@ class Node:
                 configure_vfs.Record(
                     self.ledger,
                     self._wiring,
-                    self._resources.driver,
+                    self._resources.driver_of,
                     pci,
                     self._boot_id,
                 ),
@@ -377,7 +376,7 @@ class Node:
 
 
 def _kubelet_source(conf: Any) -> Allocations:
-    """Whom the options say to ask for what the kubelet allocated."""
+    """The source of allocations that the options choose."""
     kind = plugins.ALLOCATIONS
     (name,) = kind.chosen_by(conf.sriov[kind.option])
     plugin = plugins.load_plugin(kind, name)

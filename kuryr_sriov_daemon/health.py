@@ -59,7 +59,7 @@ class HealthServer:
         self._server.answer = self.answer
         self._thread = threading.Thread(
             target=self._server.serve_forever,
-            args=[0.05],  # seconds until it sees that it shall stop
+            args=[0.05],  # seconds until it sees that it is to stop
             name='health',
             daemon=True,
         )

@@ -37,7 +37,7 @@ LOG = logging.getLogger('daemon')
 
 WORKERS = 4
 POLL = 0.1
-"""Seconds until the CNI server sees that it shall stop."""
+"""Seconds until the CNI server sees that it is to stop."""
 
 ENDED = 'Succeeded', 'Failed'
 ALL_LISTED = 'k8s.io/initial-events-end'

@@ -39,7 +39,7 @@ class Pci(Protocol):
         """
 
     def reset(self, pci: str, timeout: float) -> bool:
-        """Have the function start anew; False where it cannot be reset.
+        """Reset the function; False where it cannot be reset.
 
         No program may be using it.
         """
@@ -61,7 +61,7 @@ class Links(Protocol):
         """Whether there is a network namespace at that path (no request)."""
 
     def identify(self, netns: str) -> str:
-        """Tells the namespace at that path from any other (no request).
+        """What identifies the namespace at that path (no request).
 
         :raises KernelError: ENOENT: there is none.
         """

@@ -44,7 +44,7 @@ class NetdeviceDriver(vf_driver.VfDriver):
         vif, pci = attachment.vif, attachment.pci
         self.ensure_driver(self.host.pci.device(pci))
         # The VF's own MAC first: once the PF has pinned one, igbvf and
-        # others refuse a change until the driver is bound anew.
+        # others refuse a change until the driver is bound again.
         link = self.wait_for_link(pci)
         accepted = self.set_mac(link, vif.mac)
         device = self.host.pci.device(pci)
@@ -94,7 +94,7 @@ class NetdeviceDriver(vf_driver.VfDriver):
         )
 
     def ensure_driver(self, device: model.PciDevice) -> None:
-        """See to it that a kernel driver has the VF."""
+        """Bind the VF to a kernel driver, if it is not."""
         driver = self.kernel_driver or KERNEL_DRIVERS.get(self.name)
         if driver is None:
             if not pci_functions.makes_netdev(device.driver):
@@ -204,7 +204,7 @@ class BifurcatedDriver(NetdeviceDriver):
     """
 
     def ensure_driver(self, device: model.PciDevice) -> None:
-        """Refuse a VF that some other driver has."""
+        """Refuse a VF that another driver has."""
         # Unbinding mlx5_core would take the RDMA device away from programs,
         # too.
         if device.driver != self.name:
@@ -217,7 +217,7 @@ class BifurcatedDriver(NetdeviceDriver):
 
 
 def _list_routes(vif: model.Vif) -> list[model.Route]:
-    """Those of the subnet, and by them to the default gateways."""
+    """The routes of the subnet, then one to each default gateway."""
     return [*vif.routes, *map(_make_default_route, vif.gateways)]
 
 

@@ -27,7 +27,7 @@ TIMEOUT = 60.0
 
 
 def list_options() -> list[Any]:
-    """oslo.config options of ``[neutron]``: keystoneauth's, as ever."""
+    """oslo.config options of ``[neutron]``: those of keystoneauth."""
     found = [
         *loading.get_session_conf_options(),
         *loading.get_auth_common_conf_options(),

@@ -82,7 +82,7 @@ def make_host(args: argparse.Namespace) -> NodeHost:
 
 @contextlib.contextmanager
 def needs_extra(name: str) -> Iterator[None]:
-    """Around an import of what an extra of this distribution brings.
+    """Guard an import of what an extra of this distribution brings.
 
     :raises PluginError: it is not installed.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of the ledger's records nobody will give back by himself."""
+"""Records of the ledger whose VFs nothing will give back by itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kuryr_sriov import model
 
 
 def why_stuck(host: Any, record: model.Attachment) -> str:
-    """Why the record would be given back at once, or is owed; '' for neither.
+    """Why the record is stale or owed; '' for neither.
 
     The conditions are those of ``Node.reconcile``.
     """

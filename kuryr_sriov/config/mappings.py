@@ -18,7 +18,7 @@ class Resources:
 
     :param prefix: ``device_plugin_resource_prefix``.
     :param names: ``physnet_resource_mappings``, physnet to bare name; empty
-        where each resource is called like its physnet.
+        where each resource has the name of its physnet.
     :param drivers: ``resource_driver_mappings``, bare name to entry point.
     """
 
@@ -30,7 +30,7 @@ class Resources:
         """Full names of the resources that have a driver."""
         return tuple(f'{self.prefix}/{name}' for name in self.drivers)
 
-    def resource(self, physnet: str) -> str:
+    def resource_of(self, physnet: str) -> str:
         """Full name of the resource on a physnet.
 
         :raises ConfigurationError: no resource is configured for it.
@@ -44,7 +44,7 @@ class Resources:
             )
         return f'{self.prefix}/{name}'
 
-    def physnet(self, resource: str) -> str:
+    def physnet_of(self, resource: str) -> str:
         """The physnet that a resource's VFs are on.
 
         :param resource: full name.
@@ -62,7 +62,7 @@ class Resources:
             f'PHYSNET:{name}',
         )
 
-    def driver(self, resource: str) -> str:
+    def driver_of(self, resource: str) -> str:
         """Entry-point name of the binding driver for a resource.
 
         :param resource: full name.

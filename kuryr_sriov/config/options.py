@@ -77,7 +77,7 @@ OPTIONS = (
         'physnet_resource_mappings',
         "The device plugin's resource for each physnet, without its "
         'prefix: physnet22:RESOURCE,physnet23:RESOURCE. If empty, each '
-        'resource is called like its physnet.',
+        'resource has the name of its physnet.',
     ),
     cfg.StrOpt(
         'device_plugin_resource_prefix',

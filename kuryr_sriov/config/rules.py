@@ -210,7 +210,7 @@ def _check_links(
     resources: Mapping[str, str],
     drivers: Mapping[str, str],
 ) -> Iterator[str]:
-    """An empty ``resources`` means: each is called like its physnet."""
+    """An empty ``resources`` means: each has the name of its physnet."""
     for physnet in subnets:
         if resources and physnet not in resources:
             yield _word_problem(

@@ -69,7 +69,7 @@ class PodVIFDriver(abc.ABC):
 
     @classmethod
     def preflight(cls, conf: Any) -> Sequence[str]:
-        """What of ``conf`` will not do, one sentence each; optional.
+        """What is wrong with ``conf``, one sentence each; optional.
 
         It may ask the provider; it changes nothing.
         """

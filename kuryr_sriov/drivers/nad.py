@@ -57,7 +57,7 @@ class NadSubnetsDriver(base.PodSubnetsDriver):
                 'set subnetId in openstack.org/kuryr-config, or annotate '
                 'k8s.v1.cni.cncf.io/resourceName',
             )
-        physnet = self._resources.physnet(request.resource)
+        physnet = self._resources.physnet_of(request.resource)
         subnet_id: str = self.conf.default_physnet_subnets.get(physnet, '')
         if not subnet_id:
             raise _invalid_nad(
@@ -85,7 +85,7 @@ class NadSubnetsDriver(base.PodSubnetsDriver):
         if not subnet.physnet:
             physnet = self._configured_physnet(request, subnet)
             subnet = dataclasses.replace(subnet, physnet=physnet)
-        resource = self._resources.resource(subnet.physnet)
+        resource = self._resources.resource_of(subnet.physnet)
         if request.resource not in ('', resource):
             raise _invalid_nad(
                 request,

@@ -56,7 +56,7 @@ class AttachRequest:
 
 
 class Validate(NothingToUndo[AttachRequest]):
-    """Refuse what no attachment can be made from; identify the sandbox."""
+    """Refuse requests that cannot be met; identify the sandbox."""
 
     name = 'validate'
 

@@ -92,7 +92,7 @@ class Reclaim(NothingToUndo[AttachRequest]):
         return dataclasses.replace(value, owing=owing)
 
     def _still_owes(self, record: model.Attachment) -> bool:
-        """Restore it; whether it is usable, and owes something all the same.
+        """Restore it; return whether it is usable but still owes something.
 
         :raises Owed: it is not even usable.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens to pods and VFs, told while it happens.
+"""What happens to pods and VFs, reported while it happens.
 
 Logs, metrics and Kubernetes events are made from these events and from
 nothing else. The library's own log lines are: one for each VF that was
@@ -209,7 +209,7 @@ def _extra_fields(event: Event) -> dict[str, object]:
 
 
 def _is_unexpected(error: BaseException | None) -> bool:
-    """Whether only a traceback tells where it comes from."""
+    """Whether it needs a traceback to tell where it comes from."""
     return error is not None and not isinstance(
         error, exceptions.KuryrSriovError
     )

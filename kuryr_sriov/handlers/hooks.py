@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of attachment hooks: what a node does besides for each VF.
+"""The contract of attachment hooks: what else a node does for each VF.
 
 A hook is an entry point in ``kuryr_sriov.attachment_hooks``; the operator
 chooses hooks, and their order, by name in ``[sriov] attachment_hooks``.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class AttachmentHook(abc.ABC):
-    """Does something besides for each attachment, and takes it back.
+    """Does something more for each attachment, and takes it back.
 
     ``run`` follows the binding driver's ``connect``, ``undo`` precedes its
     ``disconnect``: in an attach that fails, and in DEL, GC and after a crash.

@@ -97,7 +97,7 @@ class OrphanCollector:
     def _find_doubles(
         self, vifs: Sequence[model.OwnedVif]
     ) -> Iterable[model.OwnedVif]:
-        """Those beside one of the same interface whose VF is known.
+        """VIFs of an interface that has another one, whose VF is known.
 
         A request whose answer was lost made one of them. Which one is not
         known before one has a VF; so long both are kept.

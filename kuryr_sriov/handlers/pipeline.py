@@ -86,7 +86,7 @@ class Pipeline(Generic[T]):
     def _undo_steps(self, count: int, value: T, error: Exception) -> None:
         undone = Pipeline(self.name, self._steps[:count], self._observe)
         try:
-            with wait.limit(self._undo_within, anew=True):
+            with wait.limit(self._undo_within, ignore_earlier=True):
                 undone.undo(value)
         except Exception as failure:
             error.add_note(f'and undoing it failed: {failure}')

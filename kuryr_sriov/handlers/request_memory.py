@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of pods' requests, so that an unchanged pod costs nothing."""
+"""Answers to pods' requests, so that an unchanged pod costs nothing."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class RequestMemory:
 
 
 def digest_of(body: Mapping[str, Any]) -> bytes:
-    """Of all that a pod's request depends on, but for the NADs.
+    """A digest of all that a pod's request depends on, except the NADs.
 
     A pod that has its VIFs does not get others when a NAD is edited: it may
     be running on them.

@@ -69,7 +69,7 @@ def hold_nothing(pcis: Iterable[str]) -> AbstractContextManager[None]:
 
 
 class Restorer:
-    """Gives VFs back as their records found them.
+    """Gives VFs back in the state that their records have.
 
     :param boot_id: of the running boot. VFs of an earlier one are no more.
     :param timeout: seconds for each VF, where the call has no deadline.
@@ -136,7 +136,7 @@ class Restorer:
         unless: Condition = spare_none,
         locks: protocols.Locks = hold_nothing,
     ) -> Reconciled:
-        """Restore each; one that fails or hangs does not keep the others.
+        """Restore each; one that fails or hangs does not stop the others.
 
         Each has its share of the call's time. A PF whose lock is not to be
         had is waited for once.
@@ -158,7 +158,7 @@ class Restorer:
 
 
 def lock_of(attachment: model.Attachment) -> str:
-    """Whose lock guards it: the PF's, or the VF's own without one."""
+    """The lock that guards it: of its PF, or of the VF where there is none."""
     return attachment.pf or attachment.pci
 
 
@@ -168,7 +168,7 @@ def _hold_lock(
     pci: str,
     locked: dict[str, Exception],
 ) -> None:
-    """Hold a lock, unless it was waited for already and in vain."""
+    """Hold a lock, unless waiting for it has failed already."""
     if pci in locked:
         raise locked[pci]
     try:

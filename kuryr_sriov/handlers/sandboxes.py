@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a sandbox on record is still there, or another has its place."""
+"""Whether a sandbox on record still exists, or another has its path."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Sandboxes:
         self._boot_id = boot_id
 
     def identify(self, sandbox: model.Sandbox) -> str:
-        """What tells the sandbox's network namespace from any other.
+        """What identifies the sandbox's network namespace.
 
         :raises InvalidInput: there is none at its path, or it is the node's
             own: a VF would bring its addresses and routes to the node.
@@ -47,7 +47,7 @@ class Sandboxes:
         return netns_id
 
     def is_there(self, attachment: model.Attachment) -> bool:
-        """Whether the attachment's sandbox still is, in this boot.
+        """Whether the attachment's sandbox still exists, in this boot.
 
         :raises KernelError: that cannot be told.
         """
@@ -60,10 +60,10 @@ class Sandboxes:
     def without_replaced(
         self, attachment: model.Attachment
     ) -> model.Attachment:
-        """The attachment, with a path to no namespace if its own is gone.
+        """The attachment, without its path if another namespace has it.
 
-        So that nobody looks for its VF in a namespace that has taken over
-        the path: that is another pod's.
+        Otherwise its VF would be looked for in that namespace, which is
+        another pod's.
         """
         if not self._is_replaced(attachment):
             return attachment

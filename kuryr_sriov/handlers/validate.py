@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a host passes in, checked before anything is done with it.
+"""Checks of what a host passes in, before anything is done with it.
 
 The names are those of the CNI specification 1.1.0, section 2, and of the
 kernel's ``dev_valid_name()``.
@@ -44,7 +44,7 @@ def check_sandbox(sandbox: model.Sandbox) -> None:
 
 
 def check_container_ids(container_ids: Collection[str]) -> None:
-    """Refuse what are no container ids.
+    """Refuse anything that is not a container id.
 
     :raises InvalidInput: naming the first.
     """
@@ -66,7 +66,7 @@ def check_container_ids(container_ids: Collection[str]) -> None:
 
 
 def check_vifs(vifs: Sequence[model.Vif]) -> None:
-    """Refuse VIFs that no interface can be made from.
+    """Refuse VIFs from which no interface can be made.
 
     :raises InvalidInput: naming the first that is wrong.
     """

@@ -13,12 +13,11 @@ from kuryr_sriov.handlers.hooks import AttachmentHook
 
 
 class Wiring:
-    """Whoever connects a VF runs the hooks, whoever disconnects it undoes.
+    """Connects VFs and runs the hooks; disconnects VFs and undoes them.
 
-    So the hooks need no record of their own: the attachment's, which is
-    there before ``connect``, is what undoes both. The drivers themselves
-    are wrapped in nothing: a method that a contract or a vendor adds is
-    called as it is.
+    The hooks need no record of their own: that of the attachment, which is
+    there before ``connect``, undoes both. The drivers themselves are not
+    wrapped: a method that a contract or a vendor adds is called directly.
 
     :param driver_of: the binding driver of an entry-point name.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which device an interface belongs to, on kernels whose netlink is silent.
+"""Which device an interface belongs to, where netlink does not tell.
 
 Follows ``linux/ethtool.h`` (``ETHTOOL_GDRVINFO``).
 """
@@ -19,7 +19,7 @@ NETLINK_TELLS = (5, 14)
 
 _SIOCETHTOOL = 0x8946
 _GDRVINFO = 3
-# driver, version, fw_version, bus_info; the rest matters not
+# driver, version, fw_version, bus_info; the rest does not matter
 _INFO = struct.Struct('=I32s32s32s32s64x')
 _REQUEST = struct.Struct('16sP16x')  # struct ifreq
 

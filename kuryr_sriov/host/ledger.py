@@ -30,7 +30,7 @@ Row = tuple[str, str, str, bytes]
 
 
 def ignore_record(record: model.SetAside) -> None:
-    """For callers that look at what is set aside themselves."""
+    """Do nothing, for callers that ask for such records themselves."""
 
 
 class Ledger:
@@ -73,7 +73,7 @@ class Ledger:
         intent: str = '',
         instead_of: Iterable[model.Attachment] = (),
     ) -> None:
-        """Record all of them, in one transaction; same key: replace.
+        """Record all of them, in one transaction, in place of the same keys.
 
         :param intent: from ``open_intent``; it ends.
         :param instead_of: records that go in the same transaction.
@@ -143,7 +143,7 @@ class Ledger:
         self._delete_intents('token = ?', (token,))
 
     def cancel_intents(self, container_id: str, ifname: str = '') -> None:
-        """Have the attaches of a sandbox fail that are under way."""
+        """Make the attaches of a sandbox fail that are under way."""
         self._delete_intents(
             "container_id = ? AND ? IN ('', ifname)", (container_id, ifname)
         )

@@ -135,7 +135,7 @@ class LedgerFile:
         return connection
 
     def _make_private(self) -> None:
-        """What root does with VFs follows from this file."""
+        """Nobody else may write it: it decides what root does with VFs."""
         folder = self.path.parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -175,7 +175,7 @@ class LedgerFile:
 
     @contextlib.contextmanager
     def _map_errors(self, timeout: float) -> Iterator[None]:
-        """Foreign errors as ours."""
+        """Raise SQLite's errors as the library's."""
         try:
             yield
         except sqlite3.IntegrityError as error:
@@ -237,7 +237,7 @@ def check_schema(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
-    """A connection that makes and changes nothing, not for a moment."""
+    """A connection that creates and changes nothing, not even briefly."""
     # A reader that shares a WAL file leaves it and its index behind if it is
     # the last to close. Without that file nobody has the ledger open, so
     # that nothing need be shared.

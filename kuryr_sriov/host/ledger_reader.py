@@ -27,7 +27,7 @@ def read_attachments(state_dir: str) -> tuple[model.Attachment, ...]:
 
 
 def read_set_aside(state_dir: str) -> tuple[model.SetAside, ...]:
-    """The records that cannot be read, set aside already or not yet.
+    """The records that cannot be read, whether set aside already or not.
 
     :raises LedgerError: the file cannot be read.
     """

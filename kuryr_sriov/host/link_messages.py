@@ -56,7 +56,7 @@ _PASSING = frozenset(
         *(7, 23, 35, 47, 48),
         # what follows the wire: OPERSTATE, CARRIER
         *(16, 33),
-        # what a move between namespaces makes anew (dev_shutdown and
+        # what a move between namespaces sets up again (dev_shutdown and
         # inetdev_destroy): QDISC, AF_SPEC
         *(6, 26),
         # padding, and what tells where it is or was: PAD, EVENT,
@@ -82,12 +82,12 @@ def split_attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def link_attributes(message: bytes) -> dict[int, bytes]:
-    """Those of a whole message, by kind."""
+    """The attributes of a whole message, by kind."""
     return dict(split_attributes(message[HEADER.size + _INTERFACE.size :]))
 
 
 def decode_link(message: bytes) -> model.Link:
-    """The interface that a message tells of; its ``pci`` as it stands there.
+    """The interface that a message describes, with ``pci`` as it is there.
 
     That is ``IFLA_PARENT_DEV_NAME``: of a virtio NIC the virtio device.
     """

@@ -367,7 +367,7 @@ class Netlink:
         return dataclasses.replace(link, pci=self._find_pci(parent))
 
     def _find_pci(self, parent: str) -> str:
-        """Of a PCI function itself, or of the virtio device on it."""
+        """The PCI address of a parent, which may be a virtio device on it."""
         if not parent.startswith('virtio'):
             return parent
         device = os.path.realpath(self._virtio / parent)

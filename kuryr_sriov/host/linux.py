@@ -33,7 +33,7 @@ class NodeHost:
         self._boot_id = pathlib.Path(root, 'proc/sys/kernel/random/boot_id')
 
     def boot_id(self) -> str:
-        """Names this boot: another after each (``random(4)``)."""
+        """The id of this boot; each boot has another (``random(4)``)."""
         return self._boot_id.read_text().strip()
 
 

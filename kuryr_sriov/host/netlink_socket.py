@@ -73,7 +73,7 @@ class Channel:
         *,
         once: bool = False,
     ) -> list[bytes]:
-        """Send it, again while the kernel is busy; what answers it.
+        """Send it, again while the kernel is busy; return the answers.
 
         :param what: the operation and its object, for errors.
         :param once: it must not be sent again: half done, it would mean
@@ -123,7 +123,7 @@ def exchange_within(netns: str, message: bytes, what: str) -> list[bytes]:
 
 
 def exchange(netns: str, message: bytes) -> list[bytes]:
-    """Send one request; the messages that answer it.
+    """Send one request; return the messages that answer it.
 
     The calling thread is in the namespace afterwards, and has to end.
 

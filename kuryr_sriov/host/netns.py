@@ -131,7 +131,7 @@ def open_socket(netns: str, family: int, kind: int) -> socket.socket:
 
 
 def enter(netns: str) -> None:
-    """Take the calling thread into the namespace, for ever: let it end.
+    """Take the calling thread into the namespace; it never comes back.
 
     :raises KernelError: there is no such namespace, or it may not be entered.
     """

@@ -110,7 +110,7 @@ class Sysfs:
         )
 
     def reset(self, pci: str, timeout: float) -> bool:
-        """Have the function start anew; False where it cannot be reset."""
+        """Reset the function; False where it cannot be reset."""
         path = self.functions.device_path(pci) / 'reset'
         if not path.exists():
             return False
@@ -120,7 +120,7 @@ class Sysfs:
     def _run_in_kernel(
         self, pci: str, work: Callable[[], object], timeout: float
     ) -> None:
-        """Do what may block in the kernel, one at a time per function."""
+        """Do work that may block in the kernel, one at a time per function."""
         wait.run_within(
             work,
             timeout + GRACE,
@@ -208,7 +208,7 @@ class Sysfs:
         )
 
     def _give_back(self, pci: str, driver: str) -> None:
-        """Lose no function; the first error stays the one to report."""
+        """Bind the former driver again; the first error is what counts."""
         with contextlib.suppress(exceptions.KuryrSriovError):
             if driver and not self.device(pci).driver:
                 self._bind_driver(pci, driver, time.monotonic() + GIVE_BACK)

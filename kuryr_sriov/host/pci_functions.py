@@ -31,7 +31,7 @@ PAGE = 4096
 class _Fixed:
     """What stays as it is for as long as sysfs has the function's folder.
 
-    :param folder: inode number, by which one made anew is told.
+    :param folder: inode number; a folder that was made again has another.
     """
 
     folder: int
@@ -167,7 +167,7 @@ class PciFunctions:
         return '', 0
 
     def _read_fixed(self, pci: str, path: pathlib.Path) -> _Fixed:
-        """Read once: an attach looks at its VF and PF many times."""
+        """What does not change, read once: an attach looks many times."""
         folder = os.stat(path).st_ino
         known = self._known.get(pci)
         pf = link_target(path / 'physfn')
@@ -217,7 +217,7 @@ def makes_netdev(driver: str) -> bool:
 
 
 def no_such_device(pci: str) -> exceptions.DeviceMissing:
-    """The error for an address that nothing has."""
+    """The error for an address that no device has."""
     return exceptions.DeviceMissing(
         f'There is no PCI device {pci!r} on this node; see lspci -D, and '
         f'whether sriov_numvfs of its PF has changed'

@@ -58,7 +58,7 @@ _LINK_STATES: tuple[model.LinkState, ...] = ('auto', 'enable', 'disable')
 def complete_groups(
     settings: model.VfSettings, present: Callable[[], model.VfSettings]
 ) -> model.VfSettings:
-    """With the rest of what one attribute carries, from ``present()``.
+    """The settings, with the rest of each attribute from ``present()``.
 
     Asks only if a VLAN is given without priority or protocol, or the other
     way round, or one rate without the other.

@@ -31,15 +31,15 @@ _hanging_lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def limit(seconds: float, *, anew: bool = False) -> Iterator[None]:
+def limit(seconds: float, *, ignore_earlier: bool = False) -> Iterator[None]:
     """Bound all waits in the body of ``with`` together.
 
     Within another limit the earlier deadline counts.
 
-    :param anew: forget the deadline there was: for what has to be tried
-        although, or because, that one has passed.
+    :param ignore_earlier: replace the deadline there was: for what has to
+        be tried although, or because, that one has passed.
     """
-    former = math.inf if anew else _DEADLINE.get()
+    former = math.inf if ignore_earlier else _DEADLINE.get()
     token = _DEADLINE.set(min(former, time.monotonic() + seconds))
     try:
         yield
@@ -90,7 +90,7 @@ def wait_for(probe: Callable[[], T | None], timeout: float, what: str) -> T:
 def run_within(
     work: Callable[[], object], timeout: float, what: str, key: str = ''
 ) -> None:
-    """Do work that may block in the kernel, for so long at most.
+    """Do work that may block in the kernel, for ``timeout`` at most.
 
     It is done in a thread of its own; when the time is over, the thread is
     left to end whenever the kernel lets it. The work's own waits obey the
@@ -132,7 +132,7 @@ def run_within(
 def _start_after_earlier(
     key: str, thread: threading.Thread, deadline: float, what: str
 ) -> None:
-    """Start it once no earlier thread of that key hangs any more."""
+    """Start it once no earlier thread of that key is left."""
     while True:
         with _hanging_lock:
             earlier = _hanging.get(key)

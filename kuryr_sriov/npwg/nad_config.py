@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a NetworkAttachmentDefinition says to us, in its annotations."""
+"""Our annotations of a NetworkAttachmentDefinition."""
 
 from __future__ import annotations
 

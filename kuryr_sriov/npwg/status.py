@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What others read of an attachment, in the forms of the NPWG.
+"""What is published of an attachment, in the formats of the NPWG.
 
 Multi-network de-facto standard v1.3 (``network-status``) and device
 information specification 1.1.0. Empty optional keys are left out.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a pod may not have, though its NAD lets it choose.
+"""What a pod may not choose, even where its NAD lets it choose.
 
 Neutron holds a project's members to this; we make ports with role
 ``service``, for whoever may write a pod's annotation.

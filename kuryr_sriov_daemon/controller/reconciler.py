@@ -176,7 +176,7 @@ class Reconciler:
                 pod,
                 'ChangeIgnored',
                 'the networks annotation was changed after the VFs were '
-                'attached; that has no effect on this pod: make it anew',
+                'attached; that has no effect on this pod: recreate it',
                 'RequestVifs',
             )
         )

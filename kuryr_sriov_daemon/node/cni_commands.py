@@ -235,7 +235,7 @@ class CniCommands:
             raise Drifted(
                 f'pod {request.pod_namespace}/{request.pod_name} has no VFs, '
                 f'but was promised {", ".join(vif.ifname for vif in vifs)}; '
-                'delete the pod to have it made anew'
+                'recreate the pod'
             )
         return None
 

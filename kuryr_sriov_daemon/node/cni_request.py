@@ -126,7 +126,7 @@ def read_request(headers: Mapping[str, str], body: bytes) -> CniRequest:
 
 
 def valid_container_ids(config: Mapping[str, Any]) -> frozenset[str] | None:
-    """The sandboxes that GC shall keep; None where the runtime does not say.
+    """The sandboxes that GC is to keep; None where the runtime does not say.
 
     :raises CniError: they have another form than CNI 1.1.0 gives them.
     """

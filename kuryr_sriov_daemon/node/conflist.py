@@ -3,8 +3,8 @@
 
 Container runtimes take the first file of ``/etc/cni/net.d`` by name, of those
 ending in ``.conf``, ``.conflist`` and ``.json`` (libcni ``ConfFiles``; both
-containerd and CRI-O). It belongs to the primary CNI, which may write it
-anew at any time.
+containerd and CRI-O). It belongs to the primary CNI, which may rewrite
+it at any time.
 """
 
 from __future__ import annotations

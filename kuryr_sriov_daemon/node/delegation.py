@@ -27,7 +27,7 @@ FOLDERS = (
 
 
 def vif_of(request: CniRequest, vifs: Sequence[Vif]) -> Vif:
-    """The VIF of the interface that a delegate shall make.
+    """The VIF of the interface that a delegate is to make.
 
     :raises CniError: there is none, or not what ``runtimeConfig`` says.
     """
@@ -51,8 +51,8 @@ def vif_of(request: CniRequest, vifs: Sequence[Vif]) -> Vif:
         raise CniError(
             CONFIG,
             f'runtimeConfig asks for {", ".join(wrong)}, but the port of '
-            f'{vif.ifname} has {", ".join([*have, vif.mac])}; delete the pod '
-            'to have its ports made anew',
+            f'{vif.ifname} has {", ".join([*have, vif.mac])}; recreate '
+            'the pod to get new ports',
         )
     return vif
 

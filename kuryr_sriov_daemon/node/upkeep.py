@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What nobody asks for: lost DELs made good, VFs looked at by and by."""
+"""Periodic work: lost DELs are made good, and VFs are checked."""
 
 from __future__ import annotations
 
@@ -151,8 +151,8 @@ class Upkeep:
                     pod,
                     'RunsWithoutVfs',
                     'the pod was started without its VFs: this plugin was '
-                    "not in the node's CNI configuration then; delete the pod "
-                    'to have it made anew',
+                    "not in the node's CNI configuration then; recreate the "
+                    'pod',
                     'Check',
                 )
             )

@@ -124,7 +124,7 @@ def test_a_port_that_is_wired_while_it_is_about_to_be_deleted(
 
     assert wired.is_set()
     assert _ids(admin) == [vif.id]
-    with pytest.raises(exceptions.ProviderRefused, match='make the pod anew'):
+    with pytest.raises(exceptions.ProviderRefused, match='recreate the pod'):
         first.request_vifs(pod, [edited])
 
 

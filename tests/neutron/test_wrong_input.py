@@ -220,7 +220,7 @@ def test_changed_annotation_of_a_running_pod_is_refused(
     driver.activate_vif(pod, vif, location(vif))
     moved = dataclasses.replace(asked, mac='fa:16:3e:00:00:02')
 
-    with pytest.raises(exceptions.ProviderRefused, match='make the pod anew'):
+    with pytest.raises(exceptions.ProviderRefused, match='recreate the pod'):
         driver.request_vifs(pod, [moved])
 
 

@@ -42,7 +42,7 @@ class PfControl:
             )
 
     def read(self) -> model.VfSettings:
-        """What it holds now.
+        """What the PF holds for the VF now.
 
         :raises KernelError: the netdev is another function's.
         :raises DeviceBusy: the PF tells nothing of that VF.
@@ -59,7 +59,7 @@ class PfControl:
         return held
 
     def set(self, target: model.VfSettings, current: model.VfSettings) -> None:
-        """Have it hold ``target``; one request for all that differs.
+        """Make it hold ``target``; one request for all that differs.
 
         :param current: what it holds now.
         :raises UnsupportedSetting: naming the first that it refuses.
@@ -88,7 +88,7 @@ class PfControl:
     def restore(
         self, target: model.VfSettings, current: model.VfSettings
     ) -> str:
-        """As ``set``, but that what waits for the PF's link is owed.
+        """Like ``set``; what has to wait for the PF's link is owed.
 
         :return: what is owed, and why; empty for nothing.
         """

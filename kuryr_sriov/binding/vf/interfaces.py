@@ -25,7 +25,7 @@ def get_link(host: base.Host, function: model.PciDevice) -> model.Link:
 
 
 def confirm_function(link: model.Link, pci: str) -> None:
-    """See to it that it is the interface of that function.
+    """Check that it is the interface of that function.
 
     A sysfs shows the interfaces of the network namespace in which it was
     mounted, which need not be the one that this process is in: the same

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of network interfaces, which udev and others give them, too."""
+"""Renaming network interfaces, which udev and others rename as well."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make_spare_name(pci: str) -> str:
 def rename_link(
     links: base.Links, link: model.Link, name: str, timeout: float
 ) -> None:
-    """Rename it, also while udev deals with it.
+    """Rename it, even while udev is working on it.
 
     If somebody else's interface has the name, it gets a name that nobody
     has, and not that of a pod. That is logged.

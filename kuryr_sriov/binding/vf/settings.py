@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a PF shall hold for a VF: pure functions over ``VfSettings``."""
+"""What a PF is to hold for a VF: pure functions over ``VfSettings``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ UNSUPPORTED = frozenset(
 
 
 def wanted(vif: model.Vif) -> model.VfSettings:
-    """What the PF shall hold for the VIF's VF.
+    """What the PF is to hold for the VIF's VF.
 
     :raises UnsupportedSetting: values that no NIC can take.
     """
@@ -126,7 +126,7 @@ def name_refused(names: Sequence[str], number: int) -> str:
 def is_pinned(
     settings: model.VfSettings, link: model.Link | None, assigned: bool
 ) -> bool:
-    """Whether the PF has set the MAC it shows; else the VF has told it.
+    """Whether the PF has set the MAC it shows, and not the VF itself.
 
     No request tells. But a VF that has another MAC has not told this one,
     and one that has had this one since its driver was bound has it from the
@@ -143,7 +143,7 @@ def is_pinned(
 def unpin_mac(
     original: model.VfState, current: model.VfSettings
 ) -> model.VfSettings:
-    """What the PF shall hold while the VF gets its own MAC back.
+    """What the PF is to hold while the VF gets its own MAC back.
 
     A VF cannot set its MAC while its PF has pinned another one. One that
     the PF had pinned, the VF takes when its driver is bound.

@@ -73,8 +73,8 @@ class VfDriver(base.BindingDriver):
     def disconnect(self, attachment: model.Attachment) -> None:
         """Restore driver, PF settings and netdev, wherever the VF is.
 
-        What one way cannot restore, the next one does: as it is, its driver
-        bound anew, the function reset.
+        Three ways are tried in turn: the netdev is moved home, its driver is
+        rebound, the function is reset.
 
         :raises Owed: no way restored it, or a rate waits for the PF's link.
         """
@@ -101,7 +101,7 @@ class VfDriver(base.BindingDriver):
             raise exceptions.Owed(debt, usable=True)
 
     def list_drift(self, attachment: model.Attachment) -> list[str]:
-        """What the PF holds that is not what the VIF asks for."""
+        """Differences between what the PF holds and what the VIF asks for."""
         pf = self.find_pf_control(self.host.pci.device(attachment.pci))
         if pf is None:
             return []
@@ -123,7 +123,7 @@ class VfDriver(base.BindingDriver):
             raise exceptions.Drifted(
                 f'{attachment.vif.ifname} of pod {attachment.sandbox.pod} on '
                 f'VF {attachment.pci}: {"; ".join(drift)}; delete the pod to '
-                'have it attached anew'
+                'have it attached again'
             )
 
     def bind_driver(self, pci: str, driver: str | None) -> None:
@@ -131,12 +131,12 @@ class VfDriver(base.BindingDriver):
         self.host.pci.bind(pci, driver, self.device_timeout)
 
     def rebind(self, device: model.PciDevice) -> None:
-        """Unbind and bind again: the driver makes the netdev anew."""
+        """Unbind and bind again, so that the driver makes a new netdev."""
         self.bind_driver(device.pci, '')
         self.bind_driver(device.pci, device.driver)
 
     def find_vf(self, pci: str) -> model.PciDevice:
-        """The function, which is a VF.
+        """The function, if it is a VF.
 
         :raises DeviceMissing: it is none.
         """
@@ -157,7 +157,7 @@ class VfDriver(base.BindingDriver):
     def find_pf_control(
         self, device: model.PciDevice
     ) -> control.PfControl | None:
-        """What the PF holds for the VF; None where it is out of reach."""
+        """The PF's control of the VF; None where the PF is out of reach."""
         if device.vf_index is None:
             return None
         return control.PfControl(self.host, device, self.device_timeout)
@@ -191,10 +191,10 @@ class VfDriver(base.BindingDriver):
                 'this node is a VM, whose hypervisor has the PF; set it there',
             )
 
-    # The three ways home; each tells whether the driver is bound anew by it.
+    # The three ways home; each returns whether it makes a new netdev.
 
     def _bring_home(self, attachment: model.Attachment) -> bool:
-        """As it is, if its netdev can be moved."""
+        """Move the netdev home, if it can be moved."""
         original, pci = attachment.original, attachment.pci
         device = self.host.pci.device(pci)
         if device.driver != original.driver:
@@ -210,7 +210,7 @@ class VfDriver(base.BindingDriver):
     def _fetch_netdev(
         self, attachment: model.Attachment, device: model.PciDevice
     ) -> bool:
-        """See to it that the netdev is, or will be, in the node's netns."""
+        """Move the netdev to the node's netns, or have it made there again."""
         if device.ifindex:
             return False
         original, netns = attachment.original, attachment.sandbox.netns
@@ -240,12 +240,12 @@ class VfDriver(base.BindingDriver):
         return self._unbind_driver(attachment)
 
     def _unbind_driver(self, attachment: model.Attachment) -> bool:
-        """Its driver makes the netdev anew, wherever the old one is."""
+        """Unbind it, wherever its netdev is: its driver makes another one."""
         self.bind_driver(attachment.pci, '')
         return True
 
     def _reset_function(self, attachment: model.Attachment) -> bool:
-        """The function itself starts anew."""
+        """Reset the function itself."""
         self.bind_driver(attachment.pci, '')
         self.host.pci.reset(attachment.pci, self.device_timeout)
         return True
@@ -264,9 +264,9 @@ class VfDriver(base.BindingDriver):
         ) from last
 
     def _restore_vf(self, attachment: model.Attachment, fresh: bool) -> str:
-        """PF settings, driver and netdev.
+        """Restore PF settings, driver and netdev.
 
-        :param fresh: the driver makes the netdev anew.
+        :param fresh: the driver makes a new netdev.
         :return: what is owed.
         """
         original, pci = attachment.original, attachment.pci
@@ -288,7 +288,7 @@ class VfDriver(base.BindingDriver):
     def _restore_driver(
         self, attachment: model.Attachment, fresh: bool, silent: bool
     ) -> None:
-        """Its driver, and all that the netdev had.
+        """Restore its driver, and all that the netdev had.
 
         :param silent: the PF does not know the VF's own MAC any more, and
             setting the one it has would be no change to the kernel.
@@ -301,7 +301,9 @@ class VfDriver(base.BindingDriver):
         link = self.wait_for_link(pci)
         left = () if fresh else list_leftovers(link, original)
         if left:
-            LOG.info('%s is made anew for %s', pci, ', '.join(left))
+            LOG.info(
+                '%s gets a new netdev because of %s', pci, ', '.join(left)
+            )
             link = self._make_anew(pci)
         self._remove_altnames(link, original)
         silent = silent and link.mac == original.mac
@@ -323,7 +325,7 @@ class VfDriver(base.BindingDriver):
     def _remove_altnames(
         self, link: model.Link, original: model.VfState
     ) -> None:
-        """Those that the pod gave it; the others are udev's.
+        """Remove those that the pod gave it; the others are udev's.
 
         udev gives it its own names again, and may make the name that it is
         to have an alternative one for a moment.
@@ -335,7 +337,7 @@ class VfDriver(base.BindingDriver):
     def _restored_at_once(
         self, link: model.Link, original: model.VfState
     ) -> bool:
-        """In one request, if nothing is in the way: before udev names it."""
+        """Restore it in one request, before udev names it, if that works."""
         if link.up:  # most drivers refuse a MAC then
             return False
         try:

@@ -46,7 +46,7 @@ class Credentials:
 
 
 def find_credentials(api_root: str, kubeconfig: str) -> Credentials:
-    """Those of ``api_root``, the kubeconfig, the pod, or ``KUBECONFIG``.
+    """Credentials of ``api_root``, kubeconfig, the pod, or ``KUBECONFIG``.
 
     :param api_root: base URL where no credentials are needed.
     :raises ConfigurationError: there are none, or they cannot be read.
@@ -59,7 +59,7 @@ def find_credentials(api_root: str, kubeconfig: str) -> Credentials:
 
 
 def read_service_account(folder: Path) -> Credentials:
-    """Those of the pod that this runs in.
+    """Credentials of the pod that this runs in.
 
     The kubelet replaces the token before it expires, so that it is read
     for each request.
@@ -84,7 +84,7 @@ def read_service_account(folder: Path) -> Credentials:
 
 
 def read_kubeconfig(path: str | None) -> Credentials:
-    """Those of the current context of a kubeconfig file.
+    """Credentials of the current context of a kubeconfig file.
 
     :param path: None for ``~/.kube/config``.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What we ask of the Kubernetes API, in words of ours.
+"""The calls that we make to the Kubernetes API, in our own terms.
 
 A pod's VIFs travel from the controller to the node in a port object: a
 pod's annotations can be edited by its author, this only by whom RBAC lets.
@@ -181,7 +181,7 @@ class Kubernetes:
         conditions: Mapping[str, Condition],
         activated: Mapping[str, str],
     ) -> PortObject:
-        """Put down what the controller did: its conditions, by type.
+        """Record what the controller did: its conditions, by type.
 
         :param activated: PCI address by VIF id.
         :return: the port object as it is then.
@@ -199,7 +199,7 @@ class Kubernetes:
         )
 
     def delete_port_object(self, port: PortObject) -> PortObject | None:
-        """Begin to delete it; as it is then, None where it is gone."""
+        """Begin to delete it; return what is left, None where it is gone."""
         pod = port.pod
         try:
             body = self.session.call(

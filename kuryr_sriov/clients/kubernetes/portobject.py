@@ -40,7 +40,7 @@ class Condition:
     since: str = ''
 
     def says(self, other: Condition | None) -> bool:
-        """Whether ``other`` says the same, whatever its time."""
+        """Whether ``other`` says the same, at whatever time."""
         return other is not None and (
             self.status,
             self.reason,

@@ -68,7 +68,7 @@ class Resource:
         return self.prefix.removeprefix('/apis/').removeprefix('/api/')
 
     def path(self, namespace: str = '', name: str = '', part: str = '') -> str:
-        """Of all objects, those of a namespace, one, or a part of it."""
+        """The path of all objects, a namespace's, one, or a part of one."""
         words = ['namespaces', namespace] if namespace else []
         words += [self.plural, *filter(None, (name, part))]
         return '/'.join([self.prefix, *(quote(w, safe='') for w in words)])
@@ -119,7 +119,7 @@ class KubernetesSession:
         query: Mapping[str, object] | None = None,
         missing: Missing | None = None,
     ) -> Mapping[str, Any]:
-        """The object of the answer.
+        """Make a call and return the object in the answer.
 
         :param missing: makes the error for a 404.
         """

@@ -81,7 +81,7 @@ def check_resources(subject: Subject) -> Iterator[Result]:
 
 
 def _ask_for_offers(subject: Subject) -> Offers | None:
-    """None where the kubelet answers, but knows no such question."""
+    """What it offers; None where the kubelet cannot be asked that."""
     with arguments.needs_extra('node'):
         from kuryr_sriov.allocations import podresources
     client = podresources.PodResources(subject.conf.sriov)
@@ -94,7 +94,7 @@ def _ask_for_offers(subject: Subject) -> Offers | None:
 
 
 def _not_offered(resource: str, offers: Offers, others: bool) -> Result:
-    """Other nodes may have it, unless this one has nothing at all."""
+    """A resource of other nodes, unless this one offers nothing at all."""
     status = warning if others else failed
     bare = resource.rpartition('/')[2]
     for offer in sorted(offers):

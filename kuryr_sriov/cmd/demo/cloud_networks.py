@@ -31,7 +31,7 @@ class Cloud:
     conf: Path
 
     def adapted(self, files: howto_files.HowTo) -> howto_files.HowTo:
-        """The how-to, its NADs with the cloud's subnets."""
+        """The how-to, with the cloud's subnets in its NADs."""
         nads = {}
         for (key, nad), subnet in zip(
             files.nads.items(), self.subnets, strict=True

@@ -19,7 +19,7 @@ WIDTH = 78
 def describe_changes(
     before: Mapping[str, FunctionState], after: Mapping[str, FunctionState]
 ) -> list[str]:
-    """In which way functions differ, one line for each."""
+    """How functions differ, one line for each."""
     return [
         f'{pci}: ' + ', '.join(_list_differences(before[pci], after[pci]))
         for pci in before

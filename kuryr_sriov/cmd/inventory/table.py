@@ -18,7 +18,7 @@ AWAY = '(away)'
 
 
 def lines(inventory: Inventory, root: str) -> Iterator[str]:
-    """PFs with their VFs below; the other functions; what is missing."""
+    """PFs with their VFs below, the other functions, and what is missing."""
     if not inventory.pfs:
         yield from output.wrap_text(_explain_nothing(inventory, root))
     for number, pf in enumerate(inventory.pfs):

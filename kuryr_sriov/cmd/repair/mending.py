@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is owed or stuck on this node; and one record at a time mended.
+"""List what is owed or stuck on this node, and mend one record at a time.
 
 Without an action, the records are listed that the next DEL, GC or start of
 the daemon should have cleared, and nothing is changed; the exit status is 1
@@ -92,7 +92,7 @@ def _mend_set_aside(args: argparse.Namespace, conf: Any, host: Any) -> int:
     if args.action != 'forget':
         raise exceptions.PermanentError(
             f'the record of {args.pci} cannot be read, so that the VF cannot '
-            'be given back by it; make the VFs of its PF anew '
+            'be given back by it; recreate the VFs of its PF '
             '(sriov_numvfs), then forget the record'
         )
     print(
@@ -193,7 +193,7 @@ def _reset_vf(
         if not host.pci.reset(record.pci, conf.sriov.device_timeout):
             raise exceptions.PermanentError(
                 f'{record.pci} cannot be reset (it has no "reset" in sysfs); '
-                'make the VFs of its PF anew with sriov_numvfs, then forget '
+                'recreate the VFs of its PF with sriov_numvfs, then forget '
                 'the record'
             )
     node.detach(*record.key)
@@ -203,8 +203,8 @@ def _explain_forget(record: model.Attachment) -> str:
     return (
         f'{describe_record(record)}: the record is deleted, and nothing else '
         "is done. The VF stays as it is, perhaps with the pod's MAC, VLAN, "
-        'driver or network namespace, and what it was before is lost. Make '
-        'the VFs of its PF anew (sriov_numvfs) before another pod gets it.'
+        'driver or network namespace, and what it was before is lost. '
+        'Recreate the VFs of its PF (sriov_numvfs) before another pod gets it.'
     )
 
 

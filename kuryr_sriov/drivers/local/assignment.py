@@ -107,7 +107,7 @@ def choose_mac(
     request: model.NetworkRequest,
     network: str,
 ) -> str:
-    """The MAC asked for, else one that no VIF has on any network.
+    """The MAC asked for, or else one that no VIF has on any network.
 
     :raises ProviderRefused: the one that was asked for cannot be had.
     :raises ProviderExhausted: no free one was found, or somebody has it.

@@ -103,7 +103,7 @@ class Database:
 
     @contextlib.contextmanager
     def _queue_threads(self) -> Iterator[None]:
-        """Queue this process's threads: SQLite's own waiting is unfair."""
+        """Queue this process's threads, because SQLite's waiting is unfair."""
         if not self._lock.acquire(timeout=self._timeout):
             raise self._busy_error()
         try:
@@ -122,7 +122,7 @@ class Database:
     def _ensure_tables(
         self, connection: sqlite3.Connection, allocations: Allocations
     ) -> None:
-        """Let the file have the tables of this release."""
+        """Make the tables, or migrate them to those of this release."""
 
         def number(query: str) -> int:
             return int(connection.execute(query).fetchone()[0])

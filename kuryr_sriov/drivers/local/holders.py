@@ -55,7 +55,7 @@ class Allocations:
         )
 
     def device_holder(self, node: str, pci_slot: str, but: str) -> str:
-        """Who has a VF, the VIF ``but`` aside; empty for nobody."""
+        """Who has a VF, other than the VIF ``but``; empty for nobody."""
         return self._find_holder(
             'SELECT pod, ifname FROM vif'
             ' WHERE node = ? AND pci_slot = ? AND id != ?',
@@ -105,7 +105,7 @@ class Allocations:
             self.occupy(network, ip)
 
     def occupy(self, network: str, ip: int) -> None:
-        """Let an address, which was free, be part of a run."""
+        """Make a free address part of a run."""
         first, last = ip, ip
         before = self._run_at_or_before(network, ip)
         if before and before.stop == ip:

@@ -18,7 +18,7 @@ MAPPED = 0xFFFF << 32
 
 
 def to_number(address: Address) -> int:
-    """The address in the one space."""
+    """The number of the address, in the one space."""
     return int(address) + (MAPPED if address.version == 4 else 0)
 
 
@@ -30,12 +30,12 @@ def to_address(number: int) -> Address:
 
 
 def pool_size(pool: range) -> int:
-    """How many addresses; ``len`` cannot count an IPv6 pool."""
+    """How many addresses there are; ``len`` cannot count an IPv6 pool."""
     return pool.stop - pool.start
 
 
 def usable_range(prefix: Prefix) -> range:
-    """What hosts may have of a subnet.
+    """The addresses of a subnet that hosts may have.
 
     Not the network and broadcast addresses of IPv4, nor the subnet-router
     anycast address of IPv6 (RFC 4291, 2.6.1); all of a /31 and /32
@@ -49,7 +49,7 @@ def usable_range(prefix: Prefix) -> range:
 
 
 def without_address(pools: Iterable[range], hole: int) -> tuple[range, ...]:
-    """The pools, one address taken out."""
+    """The pools without one address."""
     pieces: list[range] = []
     for pool in pools:
         if hole in pool:

@@ -20,7 +20,7 @@ from kuryr_sriov.drivers.neutron import (
 )
 
 POLL = 0.3
-"""Seconds between two looks at a port that shall become ACTIVE."""
+"""Seconds between two looks at a port that is to become ACTIVE."""
 
 
 class Activation:
@@ -88,8 +88,8 @@ class Activation:
         port = self._store.known.get(vif.id) or self._store.reread(vif.id)
         if port is None:
             raise exceptions.ProviderRefused(
-                f'port {vif.id} of {vif.network} is gone (PortNotFound); make '
-                f'pod {pod} anew'
+                f'port {vif.id} of {vif.network} is gone (PortNotFound); '
+                f'recreate pod {pod}'
             )
         if not port.is_of(self._defaults) or port.pod_uid != pod.uid:
             raise exceptions.ProviderRefused(

@@ -176,7 +176,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
             if 'service' in client.list_roles():
                 return ()
             return (
-                'the user of [neutron] has not got role "service", which '
+                'the user of [neutron] lacks the role "service", which '
                 'writing binding:profile needs since Neutron 2024.1; '
                 '"admin" does not stand in for it',
             )
@@ -221,7 +221,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
         used: Mapping[str, port_body.Port],
         ports: Iterable[port_body.Port] | None = None,
     ) -> None:
-        """Delete what the pod has beside the ports in use: doubles, misfits.
+        """Delete the ports that the pod does not use: doubles and misfits.
 
         :param ports: the pod's, as just read; None to read them.
         :raises ProviderRefused: one of them may be in use.
@@ -234,7 +234,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
                 raise exceptions.ProviderRefused(
                     f'pod {pod}: {port.ifname} has port {port.id} already, on '
                     f'{port.host} {port.pci_slot}, and that is not what is '
-                    'asked for now; make the pod anew'
+                    'asked for now; recreate the pod'
                 )
             self._store.delete_unchanged(port)
 
@@ -246,7 +246,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
         try:
             return self._store.make(pod, requests)
         except (neutron.NeutronRefused, neutron.NeutronDenied):
-            # it may be because what is remembered is true no more
+            # it may be because what is remembered is no longer true
             self._lookups.forget(
                 net.id for one in requests for net in one.subnets
             )
@@ -288,7 +288,7 @@ def _choose_ports(
     requests: Sequence[model.NetworkRequest],
     ports: Sequence[port_body.Port],
 ) -> dict[str, port_body.Port]:
-    """For each interface the first port that the request would get made."""
+    """For each interface the first port that fits the request."""
     found: dict[str, port_body.Port] = {}
     for one in requests:
         for port in ports:

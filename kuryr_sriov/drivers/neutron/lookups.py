@@ -58,7 +58,7 @@ class Lookups:
         return self._rates.get(policy) if policy else Rates()
 
     def forget(self, subnets: Iterable[str]) -> None:
-        """Read these subnets anew when they are asked for next."""
+        """Read these subnets again when they are asked for next."""
         for id in subnets:
             self._subnets.forget(id)
 

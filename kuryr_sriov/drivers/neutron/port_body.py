@@ -66,7 +66,7 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """What the driver wants to know of a port.
+    """What the driver needs to know of a port.
 
     :param pod: namespace and name from the port's name; both are empty if
         somebody has renamed it, or the name was too long for Neutron.
@@ -108,7 +108,7 @@ class Port:
         return self.pod.uid
 
     def is_of(self, defaults: Defaults) -> bool:
-        """Whether this driver made the port, for this very cluster."""
+        """Whether this driver made the port for this cluster."""
         return (
             self.owner == DEVICE_OWNER
             and self.description == defaults.description
@@ -120,7 +120,7 @@ class Port:
         return self.vif_type not in _UNBOUND
 
     def fits(self, pod: model.Pod, request: model.NetworkRequest) -> bool:
-        """Whether this is the port that the request would get made.
+        """Whether this is a port as the request would make it.
 
         Bound or not: a port that lost its binding is still the same one.
         """

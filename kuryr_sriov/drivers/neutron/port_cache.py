@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The driver's ports as this process knows them, so that it need not ask.
+"""The driver's ports as this process knows them, which saves requests.
 
 It is filled from Neutron when this process begins to lead, and follows every
 change that the driver makes. Neutron is asked again about a pod's ports only

@@ -199,7 +199,7 @@ def explain_error(
 def not_bound(
     port: port_body.Port, physnet: str, node: str
 ) -> exceptions.ProviderUnavailable:
-    """Neutron found no agent to take the port, which it does not say."""
+    """The error for a port that no agent took; Neutron does not say so."""
     physnet = physnet or 'of its network'
     return exceptions.ProviderUnavailable(
         f'port {port.id}, {port.ifname}: Neutron cannot bind it to host '

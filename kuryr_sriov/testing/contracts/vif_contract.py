@@ -11,9 +11,9 @@ that say what your provider has, and pytest runs the suite::
         def conf(self):
             return types.SimpleNamespace(my_option='...')
 
-The fixtures are those of ``providers.ProviderFixtures``. The suite asks for
-some forty VIFs and leaves them behind: let the provider begin anew for each
-test, or take back what is left.
+The fixtures are those of ``provider_fixtures.ProviderFixtures``. The suite
+asks for some forty VIFs and leaves them behind: let the provider start from
+nothing for each test, or take back what is left.
 """
 
 from __future__ import annotations

@@ -100,9 +100,9 @@ def test_kuryr_kubernetes_6_file_loads_unchanged(write):
     loading.validate_config(conf, PLUGINS)
     assert conf.sriov.enable_pod_resource_service is True
     resources = loading.resource_mappings(conf)
-    assert resources.resource('physnet22') == 'intel.com/physnet22'
-    assert resources.physnet('intel.com/physnet23') == 'physnet23'
-    assert resources.driver('intel.com/physnet22') == 'vfio-pci'
+    assert resources.resource_of('physnet22') == 'intel.com/physnet22'
+    assert resources.physnet_of('intel.com/physnet23') == 'physnet23'
+    assert resources.driver_of('intel.com/physnet22') == 'vfio-pci'
 
 
 def test_defaults_are_those_of_kuryr_kubernetes_and_valid():

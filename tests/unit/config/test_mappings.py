@@ -15,40 +15,40 @@ PLAIN = Resources('intel.com', {}, {'physnet22': 'vfio-pci'})
 
 
 def test_mapped_names():
-    assert MAPPED.resource('physnet22') == 'intel.com/fast'
-    assert MAPPED.physnet('intel.com/slow') == 'physnet23'
-    assert MAPPED.driver('intel.com/fast') == 'vfio-pci'
+    assert MAPPED.resource_of('physnet22') == 'intel.com/fast'
+    assert MAPPED.physnet_of('intel.com/slow') == 'physnet23'
+    assert MAPPED.driver_of('intel.com/fast') == 'vfio-pci'
 
 
 def test_without_mapping_the_resource_is_called_like_the_physnet():
-    assert PLAIN.resource('physnet22') == 'intel.com/physnet22'
-    assert PLAIN.physnet('intel.com/physnet22') == 'physnet22'
-    assert PLAIN.driver('intel.com/physnet22') == 'vfio-pci'
+    assert PLAIN.resource_of('physnet22') == 'intel.com/physnet22'
+    assert PLAIN.physnet_of('intel.com/physnet22') == 'physnet22'
+    assert PLAIN.driver_of('intel.com/physnet22') == 'vfio-pci'
 
 
 @pytest.mark.parametrize(
     ('method', 'name', 'message'),
     [
         (
-            'resource',
+            'resource_of',
             'physnet24',
             "[sriov] physnet_resource_mappings: physnet 'physnet24' has no "
             "resource; add 'physnet24:RESOURCE'.",
         ),
         (
-            'physnet',
+            'physnet_of',
             'intel.com/other',
             "[sriov] physnet_resource_mappings: resource 'intel.com/other' "
             "belongs to no physnet; add 'PHYSNET:other'.",
         ),
         (
-            'driver',
+            'driver_of',
             'intel.com/slow',
             "[sriov] resource_driver_mappings: resource 'intel.com/slow' "
             "has no driver; add 'slow:DRIVER'.",
         ),
         (
-            'driver',
+            'driver_of',
             'mellanox.com/fast',
             '[sriov] device_plugin_resource_prefix: resource '
             "'mellanox.com/fast' does not start with 'intel.com/'; set the "

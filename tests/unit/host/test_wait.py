@@ -100,13 +100,13 @@ def test_a_limit_bounds_every_wait_in_it():
     assert wait.time_left(30) == 30
 
 
-def test_an_inner_limit_lengthens_nothing_unless_it_is_anew():
+def test_an_inner_limit_lengthens_nothing_unless_it_is_to():
     with wait.limit(10):
         with wait.limit(1000):
             assert wait.time_left(2000) <= 10
         with wait.limit(5):
             assert wait.time_left(2000) <= 5
-        with wait.limit(1000, anew=True):
+        with wait.limit(1000, ignore_earlier=True):
             assert 10 < wait.time_left(2000) <= 1000
         assert 5 < wait.time_left(2000) <= 10
 

@@ -50,8 +50,8 @@ def test_kuryr_conf_has_no_mistake(conf):
     loading.validate_config(conf, PLUGINS)
     assert conf.sriov.enable_pod_resource_service
     resources = loading.resource_mappings(conf)
-    assert resources.driver('intel.com/physnet22') == 'vfio-pci'
-    assert resources.driver('intel.com/physnet23') == 'netdevice'
+    assert resources.driver_of('intel.com/physnet22') == 'vfio-pci'
+    assert resources.driver_of('intel.com/physnet23') == 'netdevice'
 
 
 def test_kuryr_conf_says_no_option_that_does_not_exist(conf):
@@ -70,7 +70,7 @@ def test_the_pod_gets_both_vifs(conf, pod):
     for entry in requests.entries_of(pod):
         request = requests.request_of(entry, read(f'{entry.name}.yaml'))
         subnets = subnet_driver.get_subnets(request)
-        resource = resources.resource(subnets[0].physnet)
+        resource = resources.resource_of(subnets[0].physnet)
         found.append(
             dataclasses.replace(request, subnets=subnets, resource=resource)
         )
