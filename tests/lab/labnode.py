@@ -25,7 +25,7 @@ T = TypeVar('T')
 
 
 def wait_for(
-    what: str, look: Callable[[], T | None], deadline: float = 30
+    what: str, look: Callable[[], T | None], deadline: float = 120
 ) -> T:
     """What *look* returns as soon as it is true.
 
@@ -127,7 +127,7 @@ class Device:
             wait_for(f'unbind of {self.pci}', unbind.exists)
             unbind.write_text(self.pci)
 
-    def bind(self, driver: str, deadline: float = 30) -> None:
+    def bind(self, driver: str, deadline: float = 120) -> None:
         """Bind it to a driver, whatever it is bound to now."""
         (self.path / 'driver_override').write_text(f'{driver}\n')
         self.unbind()
@@ -300,7 +300,7 @@ class Netns:
         shown = self.run('ip', '-j', '-d', 'link', 'show', name)
         return dict(json.loads(shown)[0])
 
-    def reaches(self, address: str, tries: int = 20) -> bool:
+    def reaches(self, address: str, tries: int = 60) -> bool:
         """Whether a ping is answered within *tries* half seconds."""
         count = ('-c', '1', '-W', '1')
         for _ in range(tries):

@@ -202,7 +202,7 @@ def die_everywhere_in_attach(doomed: Doomed, pod: Pod) -> None:
         if not doomed.dies(left, pod.attach):
             break
         node.reconcile()
-        if doomed.passed[-1:] == ['confirm']:  # it outlives the process
+        if doomed.passed[-1:] == ['confirmed']:  # it outlives the process
             node.check(pod.netns.name)
             pod.detach(node)
         assert pod.is_gone(node), doomed.passed

@@ -59,7 +59,7 @@ def test_a_vlan_changed_under_a_running_pod(
 
 
 def test_neighbours_are_told_who_has_the_addresses_now(
-    lab: Lab, make_vfs: MakeVfs, attach: Attach
+    lab: Lab, make_vfs: MakeVfs, attach: Attach, node: Node
 ) -> None:
     """Gratuitous ARP and unsolicited NA: no one waits for a cache."""
     vfs = make_vfs(lab.pfs[0], 2)
@@ -70,7 +70,13 @@ def test_neighbours_are_told_who_has_the_addresses_now(
             *('nud', 'reachable', 'dev', 'net1'),
         )
 
-    attach(vfs[1], make_vif(2))
+    newcomer = attach(vfs[1], make_vif(2))
+    # A slow machine's link takes longer than an announcement waits for it.
+    labnode.wait_for(
+        'the link of the new pod',
+        lambda: 'LOWER_UP' in newcomer.link('net1')['flags'],
+    )
+    node.announce(newcomer.name)
 
     labnode.wait_for(
         'the MAC of the new pod in the cache of its neighbour',

@@ -117,7 +117,9 @@ def lose_link(vf: VirtualFunction, rate: int) -> None:
 
 
 def without_rate(state: dict[str, Any]) -> dict[str, Any]:
-    held = {k: v for k, v in state['pf'].items() if k != 'rate'}
+    """iproute2 tells a rate twice, for kernels before 3.16 once more."""
+    rates = 'rate', 'tx_rate'
+    held = {k: v for k, v in state['pf'].items() if k not in rates}
     return {**state, 'pf': held}
 
 
