@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pathlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -57,12 +58,12 @@ def world(cluster: Cluster, lab: Lab, tmp_path: pathlib.Path) -> World:
 @pytest.fixture
 def start(
     lab: Lab, make_controller: MakeController, tmp_path: pathlib.Path
-) -> Callable[[str], ControllerProcess]:
+) -> Callable[..., ControllerProcess]:
     """Makes replicas with the documented user's credentials."""
 
-    def make(name: str) -> ControllerProcess:
+    def make(name: str, more: str = '', **neutron: Any) -> ControllerProcess:
         path = tmp_path / 'neutron.conf'
-        write_conf(lab, path)
+        write_conf(lab, path, **neutron)
         text = (
             '[sriov]\n'
             'vif_driver = neutron\n'
@@ -72,7 +73,7 @@ def start(
             'physnet22:vfio-pci,physnet23:netdevice\n'
             'orphan_grace = 0\n'
         )
-        process = make_controller(name, text + path.read_text())
+        process = make_controller(name, text + path.read_text() + more)
         process.start()
         return process
 
@@ -219,6 +220,42 @@ def test_a_neutron_that_is_away_is_told_and_heals(
     world.wait_promised(pod)
     world.wait_says(pod, 'Requested', 'True', 'Promised')
     assert owned(lab) == [pod.uid] * 2
+
+
+def test_a_subnet_that_hangs_keeps_eight_workers_from_no_other(
+    lab: Lab,
+    world: World,
+    start: Callable[..., ControllerProcess],
+) -> None:
+    """Though more of its pods are due than there are workers."""
+    daemon = start('one', '[sriov_controller]\nworkers = 8\n', timeout=5)
+    daemon.wait_working()
+    over = threading.Event()
+    asked: list[str] = []
+
+    def hang(exchange: Exchange) -> None:
+        body = exchange.body.decode()
+        if exchange.method == 'POST' and lab.net22.subnet in body:
+            asked.append(body)
+            over.wait(600)
+            exchange.lose_request = True  # nobody waits for its ports
+
+    with lab.proxy.fault(before=hang):
+        for number in range(60):
+            world.make_pod(f'hung{number}', 'sriov-net1', node=NODE)
+        wait_for(lambda: asked, SECONDS, 'a request that hangs')
+        well = [
+            world.make_pod(f'well{number}', 'sriov-net2', node=NODE)
+            for number in range(8)
+        ]
+        wait_for(
+            lambda: {pod.uid for pod in well} <= {*owned(lab)},
+            SECONDS,
+            'the ports of the other subnet',
+        )
+        # Else each of those that hang has had its turn before.
+        assert len(asked) < 40
+        over.set()
 
 
 def test_ports_whose_pods_are_gone_are_given_back(

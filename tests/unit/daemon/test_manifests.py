@@ -101,3 +101,31 @@ def test_the_node_knows_its_daemonset_by_name() -> None:
     _, container = pod_of('node')
     env = {each['name']: each.get('value') for each in container['env']}
     assert env['DAEMONSET_NAME'] == manifest('node')['metadata']['name']
+
+
+@pytest.mark.parametrize('name', ['node', 'controller'])
+def test_a_container_has_no_right_that_is_not_said(name: str) -> None:
+    spec, container = pod_of(name)
+    context = container['securityContext']
+    pod = spec.get('securityContext', {})
+    assert context['readOnlyRootFilesystem']
+    assert context['allowPrivilegeEscalation'] is False
+    assert context['capabilities']['drop'] == ['ALL']
+    assert 'privileged' not in context
+    seccomp = context.get('seccompProfile') or pod['seccompProfile']
+    assert seccomp == {'type': 'RuntimeDefault'}
+    assert not spec.get('hostPID')
+    assert not spec.get('hostIPC')
+
+
+def test_the_controller_is_nobody_and_the_node_says_each_capability() -> None:
+    spec, container = pod_of('controller')
+    assert spec['securityContext']['runAsNonRoot']
+    assert 'add' not in container['securityContext']['capabilities']
+    _, container = pod_of('node')
+    added = container['securityContext']['capabilities']['add']
+    text = (DEPLOY / 'base/node.yaml').read_text().splitlines()
+    for capability in added:
+        (line,) = (each for each in text if f'- {capability}' in each)
+        assert '#' in line, f'{capability}: say why'
+    assert set(added) == {'NET_ADMIN', 'NET_RAW', 'SYS_ADMIN'}
