@@ -87,3 +87,13 @@ def test_the_table_stands_once():
     page = (REPOSITORY / 'doc/source/architecture.rst').read_text()
     assert 'include:: ../../CONTRIBUTING.rst' in page
     assert 'handlers/``' not in page
+
+
+def test_the_files_to_begin_with_are_there():
+    text = (REPOSITORY / 'CONTRIBUTING.rst').read_text()
+    section = text.partition('Where to begin\n====')[2].partition('\nRules\n')[
+        0
+    ]
+    named = re.findall('``([a-z_]+[/.][a-z_/.]+)``', section)
+    assert len(named) > 10
+    assert [path for path in named if not (REPOSITORY / path).exists()] == []
