@@ -12,8 +12,10 @@ from kuryr_sriov.config import loading
 from kuryr_sriov.drivers import base
 from kuryr_sriov.handlers import orphans, request, request_memory
 from kuryr_sriov.handlers.events import (
+    PROVIDER,
     Event,
     Observer,
+    Phase,
     ignore_event,
     logging_observer,
     telling,
@@ -61,6 +63,7 @@ class Controller:
             self.vifs.describe_subnet,
         )
         self._observe = logging_observer(observe)
+        self.vifs.tell_calls(self._tell_provider_call)
         self._memory = request_memory.RequestMemory()
         self._pods = KeyedLocks()
         self._orphans = orphans.OrphanCollector(
@@ -80,6 +83,14 @@ class Controller:
                 request.PublishVifs(publish),
             ),
             self._observe,
+        )
+
+    def _tell_provider_call(
+        self, what: str, seconds: float, error: BaseException | None
+    ) -> None:
+        phase: Phase = 'failed' if error else 'done'
+        self._observe(
+            Event(what, phase, PROVIDER, seconds=seconds, error=error)
         )
 
     def gain_leadership(self) -> None:

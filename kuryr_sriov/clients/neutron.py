@@ -7,7 +7,8 @@ Requests and answers are Neutron's own JSON objects.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
@@ -30,6 +31,15 @@ Resource = dict[str, Any]
 _LISTINGS = 5
 
 
+TellCall = Callable[[str, float, BaseException | None], object]
+
+
+def ignore_call(
+    what: str, seconds: float, error: BaseException | None
+) -> None:
+    """For those who do not count requests."""
+
+
 class NeutronClient:
     """Neutron's API; connects at the first call. Thread-safe.
 
@@ -42,6 +52,8 @@ class NeutronClient:
     :raises NeutronRefused: any other refusal.
     :raises ConfigurationError: ``[neutron]`` cannot be used as it is.
     :param conf: the section ``[neutron]``.
+    :ivar tell_call: is told each request (``POST ports``), its seconds, and
+        the error that it failed with, or None.
     """
 
     def __init__(self, conf: Any) -> None:
@@ -49,6 +61,7 @@ class NeutronClient:
         self._lock = threading.Lock()
         self._connecting: SharedCalls[Any] = SharedCalls()
         self._adapter: Any = None
+        self.tell_call: TellCall = ignore_call
 
     def create_ports(self, ports: Sequence[Resource]) -> list[Resource]:
         """Make all of the ports, or none, in one request."""
@@ -149,6 +162,19 @@ class NeutronClient:
             adapter.session.session.close()
 
     def _call_api(self, method: str, url: str, **more: Any) -> Any:
+        """The answer; whoever wants to know is told how the request went."""
+        began = time.monotonic()
+        error: BaseException | None = None
+        try:
+            return self._request_once(method, url, **more)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            what = f'{method} {urlsplit(url).path.split("/")[1]}'
+            self.tell_call(what, time.monotonic() - began, error)
+
+    def _request_once(self, method: str, url: str, **more: Any) -> Any:
         adapter = self._get_adapter()
         if method == 'POST':
             # who repeats a POST that got lost makes a second port

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kuryr_sriov import model
 
 DescribeSubnet: TypeAlias = 'Callable[[str], model.Subnet]'
+TellCall: TypeAlias = 'Callable[[str, float, BaseException | None], object]'
 
 
 class PodSubnetsDriver(abc.ABC):
@@ -77,6 +78,13 @@ class PodVIFDriver(abc.ABC):
 
     def close(self) -> None:  # noqa: B027 (a driver may have nothing to close)
         """Close what is open; the next call opens it again; optional."""
+
+    def tell_calls(self, tell: TellCall) -> None:  # noqa: B027 (optional)
+        """Call ``tell`` after each request to the provider, from now on.
+
+        With what was asked, such as ``POST ports``, the seconds it took, and
+        the error it failed with or None. Optional.
+        """
 
     def forget_all(self) -> None:  # noqa: B027 (one that remembers nothing)
         """Forget what is remembered: another process may have acted since.

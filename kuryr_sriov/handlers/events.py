@@ -24,6 +24,9 @@ Phase: TypeAlias = Literal[
     'started', 'done', 'failed', 'undoing', 'undone', 'undo-failed'
 ]
 
+PROVIDER = 'provider'
+"""The operation of requests to the network provider, whatever needs them."""
+
 _ENDS: dict[Phase, tuple[Phase, Phase]] = {
     'started': ('done', 'failed'),
     'undoing': ('undone', 'undo-failed'),
@@ -44,7 +47,8 @@ class Event:
     :param phase: ``undoing`` where a later step has failed.
     :param operation: the call that it is part of: ``attach``, ``detach``,
         ``announce``, ``check``, ``reconcile``, ``collect-garbage``; of the
-        controller: ``request``, ``activate``, ``release``.
+        controller: ``request``, ``activate``, ``release``, and ``provider``,
+        whose steps are requests to the network provider (``POST ports``).
     :param pod: None where only the ledger's records tell the pods.
     :param container_id: of the pod's sandbox; empty in the controller.
     :param ifname: the interface's name in the pod.

@@ -33,6 +33,14 @@ class ControllerMetrics:
             registry=registry,
             buckets=BUCKETS,
         )
+        self._provider_seconds = Histogram(
+            'kuryr_sriov_controller_provider_seconds',
+            'Requests to the network provider (Neutron: method and '
+            'collection), by outcome: done, or the kind of error.',
+            ['request', 'outcome'],
+            registry=registry,
+            buckets=BUCKETS,
+        )
         self.orphans = Counter(
             'kuryr_sriov_controller_orphans',
             'VIFs that were given back since their pods were gone.',
@@ -47,7 +55,11 @@ class ControllerMetrics:
             'done': 'done',
             'failed': type(event.error).__name__,
         }.get(event.phase)
-        if outcome:
+        if outcome and event.operation == 'provider':
+            self._provider_seconds.labels(event.step, outcome).observe(
+                event.seconds
+            )
+        elif outcome:
             self._step_seconds.labels(
                 event.operation, event.step, outcome
             ).observe(event.seconds)

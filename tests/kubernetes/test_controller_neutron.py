@@ -220,6 +220,11 @@ def test_a_neutron_that_is_away_is_told_and_heals(
     world.wait_promised(pod)
     world.wait_says(pod, 'Requested', 'True', 'Promised')
     assert owned(lab) == [pod.uid] * 2
+    lines = daemon.ask('/metrics')[1].splitlines()
+    asked = [line for line in lines if 'provider_seconds_count{' in line]
+    assert any('outcome="ProviderUnavailable"' in line for line in asked)
+    made = 'request="POST ports"'
+    assert any(made in line and '"done"' in line for line in asked)
 
 
 def test_a_subnet_that_hangs_keeps_eight_workers_from_no_other(

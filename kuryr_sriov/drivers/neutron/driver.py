@@ -52,6 +52,10 @@ class NeutronVIFDriver(base.PodVIFDriver):
         )
         self._pods = KeyedLocks()
 
+    def tell_calls(self, tell: base.TellCall) -> None:
+        """Repetitions by keystoneauth are part of the request."""
+        self._client.tell_call = tell
+
     def forget_all(self) -> None:
         """Read the ports again before the next one is made."""
         self._store.known.forget_all()

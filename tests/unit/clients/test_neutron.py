@@ -260,6 +260,25 @@ def test_a_creation_is_never_sent_twice(connect: Any) -> None:
     assert (more['connect_retries'], more['status_code_retries']) == (0, 0)
 
 
+def test_each_request_is_told_with_its_time_and_error(connect: Any) -> None:
+    told: list[tuple[str, float, Any]] = []
+
+    def tell(what: str, seconds: float, error: Any) -> None:
+        told.append((what, seconds, error))
+
+    client, _ = connect(answer(404, 'PortNotFound'))
+    client.delete_port('p')  # nobody wants to know
+    client.tell_call = tell
+    client.delete_port('p', 7)
+    with pytest.raises(neutron.NeutronRefused) as raised:
+        client.update_port('p', {})
+    (first, second) = told
+    assert (first[0], second[0]) == ('DELETE ports', 'PUT ports')
+    assert isinstance(first[2], neutron.NeutronRefused)
+    assert second[2] is raised.value
+    assert all(seconds >= 0 for _, seconds, _ in told)
+
+
 class CountedLock:
     """Tells of each who was inside: he has seen the call under way."""
 
