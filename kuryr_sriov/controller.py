@@ -132,6 +132,7 @@ class Controller:
             with telling(self._observe, value.event):
                 vifs = tuple(self._pipeline.run(value).vifs)
             if not self._memory.is_released(pod.uid):
+                # A uid never comes back: of a released pod nothing is kept.
                 answered = request_memory.Answered(digest, vifs)
                 self._memory.remember(pod.uid, answered)
             return vifs

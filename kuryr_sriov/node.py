@@ -144,6 +144,8 @@ class Node:
             driver = self.binding_driver(record.driver)
             event = about_attachment(record, 'announce', 'announce')
             with (
+                # The pod runs already; the failure has been reported as an
+                # event.
                 contextlib.suppress(Exception),
                 telling(self._observe, event),
             ):

@@ -127,6 +127,8 @@ class Leadership:
             self._last_alive = began = time.monotonic()
             try:
                 if self._get_or_renew(began):
+                    # Counted from before the request, whose answer may have
+                    # taken long.
                     self._acts_until = began + self._timing.deadline
             except ResourceConflict as error:
                 LOG.debug('%s', error)  # another one was faster
@@ -150,6 +152,8 @@ class Leadership:
             self._acts_until = 0.0
             return False
         seen = holder, spec.get('renewTime')
+        # By our clock, from the moment the renewal was seen: the holder's
+        # clock may be wrong.
         if seen != self._seen:
             self._seen, self._seen_at = seen, now
         duration = float(spec.get('leaseDurationSeconds') or 0)

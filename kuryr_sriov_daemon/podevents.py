@@ -55,6 +55,7 @@ class PodEvent:
         """The same for the same event, so that a restart counts on."""
         text = f'{self.pod.uid} {self.reason} {self.note}'
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        # Names have 253 characters at most.
         return f'{self.pod.name[:230]}.{digest}'
 
 
@@ -128,6 +129,7 @@ class PodEvents:
                 return
             except ResourceConflict:
                 pass  # an earlier process has told it
+        # events.k8s.io counts repetitions in a series, from 2 on.
         series = {'count': max(2, count), 'lastObservedTime': now}
         if not patch_event(
             self._session, event.pod.namespace, event.name, {'series': series}
@@ -141,6 +143,7 @@ class PodEvents:
             'metadata': {'namespace': pod.namespace, 'name': event.name},
             'eventTime': now,
             'reportingController': self._controller,
+            # The API server's limit.
             'reportingInstance': self._instance[:128],
             'action': event.action,
             'reason': event.reason,

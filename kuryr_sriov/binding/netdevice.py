@@ -138,6 +138,8 @@ class NetdeviceDriver(vf_driver.VfDriver):
             except exceptions.DeviceBusy as error:
                 wait.wait_for(finish, self.device_timeout, str(error))
         except exceptions.KernelError as error:
+            # The pod's own interfaces, or a program in it, have the name
+            # already.
             if error.errno == errno.EEXIST:
                 raise exceptions.KernelError(
                     f'{vif.ifname} exists already in pod '

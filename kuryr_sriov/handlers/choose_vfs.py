@@ -121,6 +121,7 @@ class Pair(NothingToUndo[AttachRequest]):
 
     def run(self, value: AttachRequest) -> AttachRequest:
         """Fill in ``pairs``."""
+        # A runtime may repeat an ADD: it gets the VFs that it had.
         ours = {vif.ifname for vif in value.vifs}
         records = self._ledger.of(value.sandbox.container_id)
         pairs = pairing.pair(

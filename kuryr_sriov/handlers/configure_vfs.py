@@ -47,7 +47,10 @@ class Configure(NothingToUndo[AttachRequest]):
 
     def run(self, value: AttachRequest) -> AttachRequest:
         """Run it under the locks of all PFs that it may touch."""
+        # In a guest the PF is out of reach, and the VF itself is locked.
         pfs = {self._pci.device(pci).pf or pci for _, pci in value.pairs}
+        # An interface may get a VF of another PF than before, and the one it
+        # had is restored under these locks, too.
         records = self._ledger.of(value.sandbox.container_id)
         locks = self._locks(pfs | {lock_of(record) for record in records})
         with contextlib.ExitStack() as held:
@@ -119,6 +122,7 @@ class Reclaim(NothingToUndo[AttachRequest]):
         theirs = holder.sandbox
         same_sandbox = theirs.container_id == sandbox.container_id
         other_pod = theirs.pod.uid != sandbox.pod.uid
+        # What is not done was left by a crash.
         in_use = holder.done and not holder.owed
         if same_sandbox or (
             in_use and other_pod and self._sandboxes.is_there(holder)

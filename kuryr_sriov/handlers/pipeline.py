@@ -73,6 +73,8 @@ class Pipeline(Generic[T]):
                 ):
                     value = step.run(value)
             except Exception as error:
+                # A BaseException ends the process: what is on record is undone
+                # when the next one starts.
                 self._undo_steps(count, value, error)
                 raise
         return value

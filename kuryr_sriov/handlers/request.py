@@ -114,6 +114,7 @@ class ReadNetworks(NothingToUndo[Request]):
             if key not in nads:
                 nads[key] = self._get_nad(*key)
             request = request_of(entry, nads[key])
+            # Another plugin's network.
             if request is None:
                 continue
             self._isolation.check_entry(value.pod, entry)

@@ -110,6 +110,8 @@ class Restorer:
             return False
         begun = about_attachment(now, 'restore', operation)
         with telling(self._observe, begun):
+            # The VFs of an earlier boot are gone, with all that was set on
+            # them.
             if now.boot_id == self._boot_id:
                 self._disconnect_or_owe(now, operation)
             forget = dataclasses.replace(begun, step='forget')
@@ -126,6 +128,7 @@ class Restorer:
             )
         except exceptions.Owed as error:
             owing = dataclasses.replace(attachment, owed=str(error))
+            # The record stays, so that the VF is given to nobody else.
             self._ledger.save([owing])
             raise
 
@@ -146,6 +149,8 @@ class Restorer:
         locked: dict[str, Exception] = {}
         for count, each in enumerate(attachments):
             others = len(attachments) - count
+            # One that hangs uses up its own share, and leaves the others
+            # theirs.
             share = wait.time_left(self._timeout * others) / others
             try:
                 with wait.limit(share), contextlib.ExitStack() as held:

@@ -33,6 +33,7 @@ def netlink_tells_parent() -> bool:
 
 def read_bus_info(ifname: str, netns: str) -> str:
     """The device an interface belongs to; empty where there is none."""
+    # The kernel writes into it, at the address that the request has.
     info = array.array('B', _INFO.pack(_GDRVINFO, b'', b'', b'', b''))
     address, _ = info.buffer_info()
     with namespaces.open_socket(

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 
 from kuryr_sriov import model
 
+# struct nlmsghdr
 HEADER = struct.Struct('=IHHII')
+# struct ifinfomsg
 _INTERFACE = struct.Struct('=BxHiII')
 _ATTRIBUTE = struct.Struct('=HH')
 _NUMBER = struct.Struct('=I')

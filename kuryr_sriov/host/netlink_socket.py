@@ -31,6 +31,7 @@ _CAPPED, _TLVS = 0x100, 0x200
 _EXT_ACK = 11
 _SOL_NETLINK = 270
 _TEXT = 1
+# struct nlmsghdr, struct nlattr, and the int of struct nlmsgerr
 _HEADER = struct.Struct('=IHHII')
 _ATTRIBUTE = struct.Struct('=HH')
 _NUMBER = struct.Struct('=i')

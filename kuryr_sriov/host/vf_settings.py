@@ -25,6 +25,8 @@ _TRUST = 9
 _VLAN_LIST = 12
 _NESTED = 0x8000
 
+# struct nlattr, then ifla_vf_mac, ifla_vf_spoofchk and its like, ifla_vf_rate,
+# ifla_vf_vlan and ifla_vf_vlan_info
 _HEADER = struct.Struct('=HH')
 # MAX_ADDR_LEN: the kernel has room for addresses of other kinds.
 _MAC_FORMAT = struct.Struct('=I32s')

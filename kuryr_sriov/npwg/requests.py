@@ -59,6 +59,7 @@ def _running_containers(spec: Mapping[str, Any]) -> Iterator[str]:
     sidecars = (
         container
         for container in spec.get('initContainers') or ()
+        # Sidecars, since Kubernetes 1.28.
         if container.get('restartPolicy') == 'Always'
     )
     for container in (*(spec.get('containers') or ()), *sidecars):

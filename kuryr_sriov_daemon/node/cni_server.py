@@ -219,6 +219,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _is_gone(self) -> bool:
         poll = select.poll()
+        # The plugin closes its end when the runtime has killed it.
         poll.register(self.connection, select.POLLRDHUP)
         return bool(poll.poll(0))
 
@@ -248,6 +249,7 @@ def _explain_failure(
 
 def _peer_uid(connection: socket.socket) -> int:
     """Who is at the other end of a unix socket: ``struct ucred``."""
+    # pid, uid, gid, as the kernel saw them when the client connected.
     form = struct.Struct('3i')
     data = connection.getsockopt(
         socket.SOL_SOCKET, socket.SO_PEERCRED, form.size

@@ -139,6 +139,7 @@ class Keeper:
 def _watch_folder(folder: Path) -> int:
     """An inotify descriptor for whatever happens to files of a folder."""
     libc = ctypes.CDLL(None, use_errno=True)
+    # Python has no inotify of its own.
     descriptor = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
     if descriptor < 0 or (
         libc.inotify_add_watch(descriptor, os.fsencode(folder), _CHANGES) < 0

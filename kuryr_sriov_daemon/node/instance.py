@@ -48,6 +48,8 @@ class Instance:
                 told = True
             if stopping.wait(LOOK_AGAIN):
                 return False
+        # For people who ask which process has the lock; nothing reads it but
+        # the warning above.
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f'{os.getpid()}\n'.encode(), 0)
         return True

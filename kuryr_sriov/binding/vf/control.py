@@ -80,6 +80,8 @@ class PfControl:
         try:
             self._links.set_vf(self._index, self._vf, changes)
         except exceptions.KernelError as error:
+            # The kernel does not say which setting was refused: those that
+            # are read back tell.
             if error.errno not in settings.UNSUPPORTED:
                 raise
             refusal = error

@@ -15,6 +15,7 @@ LOG = logging.getLogger(__name__)
 
 def make_spare_name(pci: str) -> str:
     """A name of at most 15 characters that no other interface has."""
+    # The kernel's limit is IFNAMSIZ, with the final zero.
     return 'vf' + pci.replace(':', '').replace('.', '')
 
 

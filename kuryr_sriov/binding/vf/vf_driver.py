@@ -176,6 +176,8 @@ class VfDriver(base.BindingDriver):
                 self.host.links.set(link.index, up=False)
             self.host.links.set(link.index, mac=mac)
         except exceptions.KernelError as error:
+            # The PF has pinned another MAC, which a new probe of the driver
+            # will take.
             if error.errno not in errnos.MAC_REFUSED:
                 raise
             return False

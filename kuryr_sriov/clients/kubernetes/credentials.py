@@ -53,6 +53,7 @@ def find_credentials(api_root: str, kubeconfig: str) -> Credentials:
     """
     if api_root:
         return Credentials(api_root.rstrip('/'))
+    # The kubelet sets it in every pod.
     if 'KUBERNETES_SERVICE_HOST' in os.environ and not kubeconfig:
         return read_service_account(SERVICE_ACCOUNT)
     return read_kubeconfig(kubeconfig or os.environ.get('KUBECONFIG'))

@@ -51,6 +51,7 @@ def explain_refusal(
     why = answer.get('message') or f'HTTP status {status}'
     if missing and (status == 404 or _is_another(status, answer)):
         return missing(why)
+    # etcd has compacted what was asked for; the list that follows is new.
     if status == 410:
         return ResourceExpired(f'{where}: {why}; list again', retry_after=0.0)
     if status == 409:
@@ -58,6 +59,7 @@ def explain_refusal(
             f'{where}: {why}; read it again', retry_after=1.0
         )
     if status == 429 or status >= 500:
+        # Seconds, from API Priority and Fairness.
         after = (headers or {}).get('Retry-After', '')
         return TransientError(
             f'{where}: {why}; if it stays so, see what the API server logs',

@@ -114,8 +114,12 @@ class Database:
     def _open_file(self) -> sqlite3.Connection:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         connection = sqlite3.connect(
-            self.path, timeout=self._timeout, isolation_level=None
+            # Python would begin transactions by itself, and too late.
+            self.path,
+            timeout=self._timeout,
+            isolation_level=None,
         )
+        # SQLite enforces them only where a connection asks for it.
         connection.execute('PRAGMA foreign_keys = ON')
         return connection
 

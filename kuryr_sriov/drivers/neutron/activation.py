@@ -56,6 +56,7 @@ class Activation:
             )
         except (neutron.NeutronRefused, neutron.NeutronDenied) as error:
             self._store.known.unclaim(vif.id)
+            # Somebody has deleted the port; the pod has to be recreated.
             if error.status == 404:
                 self._store.known.drop(vif.id)
             subject = f'port {vif.id} of {vif.network}'

@@ -89,6 +89,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
                     self._to_vif((found | made)[one.ifname], one)
                     for one in requests
                 )
+                # A request whose answer was lost may have made the same ports.
                 if lost:
                     # what was thought lost may have arrived after we looked
                     self._delete_others(pod, {**found, **made})

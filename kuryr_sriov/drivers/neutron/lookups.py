@@ -164,6 +164,7 @@ def _provider_attributes(
 ) -> tuple[str, int | None]:
     # A network of several segments has them in place of its own attributes.
     segments = network.get('segments') or [network]
+    # Neutron leaves out what the policy hides from our role.
     if 'provider:network_type' not in segments[0]:
         return '', None
     physnets = {

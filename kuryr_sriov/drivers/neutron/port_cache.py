@@ -80,6 +80,7 @@ class KnownPorts:
             for port in now.values():
                 self._put_port(port)
             self._lost.discard(pod_uid)
+            # Of use only while a predecessor's requests may still arrive.
             if self._clock() < self._settled_at:
                 self._asked.add(pod_uid)
             else:
