@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COVERAGE ?= 95
 # Covered by the tests against a real Neutron, and a real API server.
-REAL = */drivers/neutron/*,*/clients/neutron.py,*/controller/daemon.py,*/controller/startup.py
+REAL = */drivers/neutron/*,*/clients/neutron.py,*/controller/controller_daemon.py,*/controller/startup.py
 
 CLUSTER = PYTHONPATH=.:tests:tests/cluster:tests/kubernetes \
     $(BIN)/python -m clusterlab

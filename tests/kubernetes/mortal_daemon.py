@@ -23,7 +23,7 @@ from kuryr_sriov_daemon.options import register_daemon_options
 
 POINTS = {
     'serve': (CniCommands, 'serve'),
-    'answer': (cni_server._Handler, '_answer'),
+    'answer': (cni_server._Handler, '_send_answer'),
     'answered': (CniCommands, 'finish'),
     'report': (Kubernetes, 'report'),
     'network-status': (Kubernetes, 'patch_network_status'),

@@ -126,12 +126,11 @@ def test_a_missing_network_is_told_and_heals_by_itself(
 ) -> None:
     pod = world.make_pod('web', 'sriov-net1,sriov-net3')
     wait_for(lambda: world.events(pod), SECONDS, 'an event')
-    wait_for(lambda: world.port(pod), SECONDS, 'the port object')
+    world.wait_says(pod, 'Requested', 'False', 'NetworkMissing')
     port = world.port(pod)
     assert port is not None
     assert port.vifs == ()
     requested = port.conditions['Requested']
-    assert requested.status == 'False'
     assert 'default/sriov-net3' in requested.message
     (event,) = world.events(pod)
     assert event['note'] == requested.message

@@ -4,6 +4,7 @@
 import json
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -110,8 +111,10 @@ class Worker:
         wait_for(self._serves, 60, 'the node daemon to serve')
 
     def _serves(self):
-        if self.process.poll() is not None:
+        status = self.process.poll()
+        if status == -signal.SIGKILL:
             return True  # it is dead already, as it was told
+        assert status is None, (self.folder / 'log').read_text()
         if 'kuryr-sriov' not in self.conflist.read_text():
             return False
         with socket.socket(socket.AF_UNIX) as client:
