@@ -7,6 +7,7 @@ import struct
 import threading
 
 import pytest
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from kuryr_sriov import exceptions
 from kuryr_sriov.host import links, netlink_socket
@@ -138,7 +139,7 @@ def test_an_error_without_a_number():
 
 def linked(parent, name='net1'):
     """An RTM_NEWLINK as the kernel sends it."""
-    answer = links.ifinfmsg()
+    answer = ifinfmsg()
     answer['index'] = 5
     answer['flags'] = 1
     answer['header']['type'] = LINK
@@ -177,7 +178,7 @@ def test_an_interface_that_is_elsewhere_is_not_found(monkeypatch):
 
 def test_a_packet_that_cannot_be_sent(monkeypatch):
     """The interface has gone down, or away, since it was looked at."""
-    gone = links.ifinfmsg()
+    gone = ifinfmsg()
     gone['flags'] = 0x41
     gone['header']['type'] = LINK
     gone['attrs'] = [
