@@ -9,11 +9,11 @@ COVERAGE ?= 95
 # Covered by the tests against a real Neutron, and a real API server.
 REAL = */drivers/neutron/*,*/clients/neutron.py,*/controller/controller_daemon.py,*/controller/startup.py
 
-CLUSTER = PYTHONPATH=.:tests:tests/cluster:tests/kubernetes \
+CLUSTER = PYTHONPATH=.:tests:tests/cluster:tests/kubernetes:tests/neutron \
     $(BIN)/python -m clusterlab
 
 .DEFAULT_GOAL := help
-.PHONY: cluster images help demo test cni neutron kubernetes coverage lab lab-shell lab-bench check bench \
+.PHONY: cluster cluster-shell images help demo test cni neutron kubernetes coverage lab lab-shell lab-bench check bench \
     bench-neutron extend docs sample clean
 
 help:  ## this list
@@ -52,8 +52,11 @@ lab: $(READY)  ## the tests that need hardware: VFs in an emulated machine
 lab-shell: $(READY)  ## a root shell in that machine
 	python3 -m tools.lab shell
 
-cluster: $(READY)  ## the how-to's pods on a real kubelet; as root
+cluster: $(READY)  ## the how-to on a real cluster of one node; as root
 	$(CLUSTER) test $(ARGS)
+
+cluster-shell: $(READY)  ## that cluster with kubectl, for a person; as root
+	$(CLUSTER) shell
 
 images: $(READY)  ## both daemons' images as archives; as root
 	$(CLUSTER) images

@@ -108,6 +108,15 @@ class Server:
             process.kill()
             process.wait()
 
+    def wait_ended(self, timeout: float) -> None:
+        """Return once the process has ended by itself.
+
+        :raises subprocess.TimeoutExpired: it has not.
+        """
+        if self._process is not None:
+            self._process.wait(timeout)
+            self._process = None
+
     def kill(self) -> None:
         """End the process as a crash would."""
         process, self._process = self._process, None

@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``make cluster`` and ``make images``."""
+"""``make cluster``, ``make cluster-shell`` and ``make images``."""
 
 from __future__ import annotations
 
+import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 from kubelab.install import ensure_installed, ensure_runtime_installed
+from neutronlab.install import ensure_installed as ensure_neutron_installed
 
 from tools.lab.prepare import prepare
 from tools.lab.process import need
 from tools.lab.topology import NODE_ADDRESS
 
 from . import images
+from .cluster import Cluster
 from .machine import REPOSITORY
 
 ENTER = f"""
@@ -24,13 +28,37 @@ exec "$@"
 """In a network namespace of its own, where nothing of the host is reached,
 and the node's machine has an address."""
 
+NODE_SHELL = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: node-shell
+  namespace: kube-system
+spec:
+  hostPID: true
+  hostNetwork: true
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: shell
+    image: nginx:1.29
+    securityContext:
+      privileged: true
+"""
+
+WELCOME = """\
+kubectl ...   the cluster's administrator
+node          a root shell on its node
+Logs are in {folder}. The cluster ends with this shell.
+"""
+
 
 def make_all() -> None:
     """Build and fetch what is missing: needs the network."""
     ensure_installed()
     ensure_runtime_installed()
+    ensure_neutron_installed()
     prepare(pathlib.Path(sys.executable), REPOSITORY)
-    images.ensure_disk(images.ensure_pod_image())
+    images.ensure_disk()
 
 
 def isolated(*words: str) -> int:
@@ -39,15 +67,46 @@ def isolated(*words: str) -> int:
     return subprocess.run([*command, 'sh', *words], check=False).returncode
 
 
+def run_shell() -> None:
+    """A cluster for a person."""
+    with tempfile.TemporaryDirectory(prefix='cluster-') as name:
+        folder = pathlib.Path(name)
+        with Cluster(folder) as cluster:
+            plane = cluster.plane
+            plane.run('apply', '-f', '-', stdin=NODE_SHELL)
+            tools = folder / 'bin'
+            tools.mkdir()
+            (tools / 'kubectl').symlink_to(plane.kubectl)
+            enter = tools / 'node'
+            enter.write_text(
+                '#!/bin/sh\n'
+                'exec kubectl exec -it -n kube-system node-shell --'
+                ' nsenter -t 1 -m -u -i -n -p bash\n'
+            )
+            enter.chmod(0o755)
+            env = os.environ | {
+                'KUBECONFIG': str(plane.api.kubeconfig('admin')),
+                'PATH': f'{tools}:{os.environ["PATH"]}',
+            }
+            print(WELCOME.format(folder=folder))
+            subprocess.run(['bash', '--norc', '-i'], env=env, check=False)
+
+
 def main(action: str, *words: str) -> int:
-    """``test PYTEST-ARGUMENT ...``, or ``images``."""
+    """``test PYTEST-ARGUMENT ...``, ``shell``, or ``images``."""
     if action == 'images':
         for archive in images.ensure_daemon_images().values():
             print(archive)
         return 0
+    if action == 'shell-inside':
+        run_shell()
+        return 0
     make_all()
-    tests = str(REPOSITORY / 'tests/cluster')
-    return isolated(sys.executable, '-m', 'pytest', *words, tests)
+    if action == 'shell':
+        return isolated(sys.executable, '-m', __package__, 'shell-inside')
+    if not any((REPOSITORY / word.split('::')[0]).exists() for word in words):
+        words = *words, str(REPOSITORY / 'tests/cluster')
+    return isolated(sys.executable, '-m', 'pytest', *words)
 
 
 if __name__ == '__main__':

@@ -1,78 +1,150 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Control plane and node together."""
+"""The whole: control plane, node, Neutron, and this project installed."""
 
 from __future__ import annotations
 
 import pathlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from servers import Running, wait_for
 
 from . import images
+from .cloud import Cloud
 from .controlplane import ControlPlane
-from .machine import REPOSITORY, Machine
+from .machine import Machine
 from .node import Node
+from .product import Product
 
-HOWTO = REPOSITORY / 'examples/howto'
+SECONDS = 600.0
+"""For what a cluster does by itself, on a busy host with an emulated
+processor."""
 
 
 class Cluster(Running):
-    """A cluster of one node whose VFs the device plugin offers.
+    """A cluster of one node, with this tree's daemons installed.
 
     :ivar plane: its API server, controllers and scheduler; has ``kubectl``.
     :ivar node: the node, which can be restarted.
+    :ivar cloud: Neutron, outside.
+    :ivar product: the daemons.
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
+        (folder / 'neutron').mkdir()
+        self.cloud = Cloud(folder / 'neutron')
         self.plane = ControlPlane(folder)
         self.machine = Machine(folder)
         self.node = Node(self.machine, self.plane)
+        self.traces = self.node.traces
+        self.product = Product(
+            folder / 'product', self.machine, self.plane, self.cloud
+        )
 
     def start(self) -> None:
-        self.machine.put_disk(images.ensure_disk(images.ensure_pod_image()))
+        self.machine.put_disk(images.ensure_disk())
         self.plane.start()
-        self.node.start()
+        with ThreadPoolExecutor(2) as pool:
+            cloud = pool.submit(self.cloud.start)
+            self.node.start()
+            cloud.result()
+        self.product.install()
 
     def stop(self) -> None:
         """End everything that was started. Idempotent."""
         self.node.stop()
         self.plane.stop()
+        self.cloud.stop()
 
     def pods(self) -> list[Any]:
         """Those of the default namespace that are not being deleted."""
-        items = self.plane.get('pods')['items']
         return [
             each
-            for each in items
+            for each in self.plane.get('pods')['items']
             if 'deletionTimestamp' not in each['metadata']
         ]
 
-    def wait_running(self, count: int, timeout: float = 300) -> list[Any]:
-        """The pods, once there are so many and all of them are Ready."""
+    def wait_running(
+        self, count: int, without: list[Any] | None = None
+    ) -> list[Any]:
+        """The pods, once there are so many and all of them are Ready.
+
+        :param without: pods as they were; no container of theirs counts.
+        """
+        old = {name for pod in without or () for name in container_ids(pod)}
         found: list[Any] = []
 
         def running() -> bool:
             found[:] = self.pods()
-            ready = [each for each in found if is_ready(each)]
+            ready = [
+                each
+                for each in found
+                if is_ready(each) and not old & container_ids(each)
+            ]
             return len(ready) == len(found) == count
 
-        wait_for(running, timeout, f'{count} pods to run')
+        wait_for(running, SECONDS, f'{count} pods to run')
         return found
 
     def delete_workloads(self) -> None:
-        """Everything that a test may have started; return when it is gone."""
-        kinds = 'deployments,pods'
-        self.plane.run('delete', kinds, '--all', '--now', timeout=300)
-        wait_for(self._is_empty, 300, 'the pods to be gone')
+        """Everything that a test may have started in the namespace."""
+        kinds = 'deployments,statefulsets,daemonsets,jobs,pods'
+        self.plane.run('delete', kinds, '--all', '--wait=false', '--now')
 
-    def _is_empty(self) -> bool:
-        return not self.plane.get('pods')['items']
+    # What is asserted of it, from outside.
+
+    def ports(self) -> list[Any]:
+        """Neutron's ports."""
+        return list(self.cloud.admin.network.ports())
+
+    def port_objects(self) -> list[Any]:
+        """The port objects of all namespaces."""
+        found = self.plane.get('kuryrsriovports', '--all-namespaces')
+        return list(found['items'])
+
+    def wait_accounted(self) -> None:
+        """Return once no pod, port, record or trace of one is left.
+
+        :raises RuntimeError: something is left; says what.
+        """
+        left: dict[str, Any] = {}
+
+        def clean() -> bool:
+            left.clear()
+            found = self.plane.get('pods')['items']
+            left['pods'] = [each['metadata']['name'] for each in found]
+            objects = self.port_objects()
+            left['port objects'] = [each['spec'] for each in objects]
+            left['ports'] = [each.name for each in self.ports()]
+            left['records'] = [each['pci'] for each in self.traces.records()]
+            left['node'] = self.traces.changes()
+            return not any(left.values())
+
+        try:
+            wait_for(clean, SECONDS, 'everything to be given back')
+        except RuntimeError as error:
+            kept = {what: each for what, each in left.items() if each}
+            raise RuntimeError(f'{error}; left: {kept}') from None
 
 
 def is_ready(pod: Any) -> bool:
     """Whether all of a pod's containers are."""
+    return has_condition(pod, 'Ready')
+
+
+def has_condition(body: Any, kind: str) -> bool:
+    """Whether an object of Kubernetes has a condition that is met."""
     return any(
-        each['type'] == 'Ready' and each['status'] == 'True'
-        for each in pod['status'].get('conditions', ())
+        each['type'] == kind and each['status'] == 'True'
+        for each in body.get('status', {}).get('conditions', ())
     )
+
+
+def container_ids(pod: Any) -> set[str]:
+    """Of the containers of a pod that run."""
+    return {
+        each['containerID']
+        for each in pod['status'].get('containerStatuses', ())
+        if 'containerID' in each
+    }

@@ -100,8 +100,16 @@ class ControlPlane(Running):
         """URL of the API server, as the node's machine has it."""
         return self.api.url.replace(LOOPBACK, OUTSIDE)
 
-    def run(self, *words: object, stdin: str = '', timeout: float = 60) -> str:
+    def run(
+        self,
+        *words: object,
+        stdin: str = '',
+        timeout: float = 300,
+        folder: pathlib.Path | None = None,
+    ) -> str:
         """What ``kubectl`` says, as the cluster's administrator.
+
+        :param folder: where it runs; this one for nothing.
 
         :raises KubectlFailed: it failed; has what it said.
         """
@@ -112,6 +120,7 @@ class ControlPlane(Running):
             text=True,
             capture_output=True,
             timeout=timeout,
+            cwd=folder,
             check=False,
         )
         if done.returncode:

@@ -237,7 +237,7 @@ def main(configuration: pathlib.Path) -> None:
                 known = found
             except grpc.RpcError as error:
                 print(f'kubelet: {error}', flush=True)
-        pause.wait(0.2)
+        pause.wait(1)
 
 
 if __name__ == '__main__':

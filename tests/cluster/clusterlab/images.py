@@ -77,11 +77,12 @@ def ensure_pod_image() -> pathlib.Path:
     return servers.made_once('pod-image', key, _build_pod) / 'pod.tar'
 
 
-def ensure_disk(*archives: pathlib.Path) -> pathlib.Path:
-    """A node's disk, on which containerd has these images.
+def ensure_disk() -> pathlib.Path:
+    """A node's disk, on which containerd has all of these images.
 
     It is made here, because unpacking them on the node takes minutes.
     """
+    archives = ensure_pod_image(), *ensure_daemon_images().values()
     key = DISK_KEY + ''.join(str(each) for each in archives)
 
     def make(folder: pathlib.Path) -> None:

@@ -6,15 +6,16 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from typing import Any
 
-from servers import Running, Server
+from servers import Running, Server, wait_for
 
-from tools.lab.topology import NODE_ADDRESS
+from tools.lab.topology import NODE_ADDRESS, load
 
 REPOSITORY = pathlib.Path(__file__).parents[3]
 TOPOLOGY = REPOSITORY / 'tests/cluster/topology.json'
@@ -54,6 +55,7 @@ class Machine(Running):
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
         self.url = f'http://{NODE_ADDRESS}:{AGENT_PORT}'
+        self.pfs = {pf.name: pf for pf in load(TOPOLOGY).pfs}
         self._server = Server(
             'machine',
             [
@@ -65,7 +67,7 @@ class Machine(Running):
                 *(word for path in KEPT for word in ('--keep', path)),
                 *(word for name in MODULES for word in ('--module', name)),
                 *('--kernel-option', f'hugepages={HUGEPAGES}'),
-                *('--deadline', '0', '--'),
+                *('--start-deadline', '900', '--deadline', '0', '--'),
                 *(sys.executable, '-m', 'tools.lab.agent', str(AGENT_PORT)),
             ],
             dict(os.environ),
@@ -80,11 +82,16 @@ class Machine(Running):
 
     def start(self) -> None:
         self._server.launch()
-        self._server.wait_ready(300)
+        self._server.wait_ready(900)
 
     def stop(self) -> None:
         """Cut the power. Idempotent."""
         self._server.stop()
+
+    def shut_down(self) -> None:
+        """End it in order: what was written is on the disk."""
+        self.call('end')
+        self._server.wait_ended(600)
 
     def call(self, what: str, **values: Any) -> Any:
         """What the agent answers.
@@ -93,7 +100,7 @@ class Machine(Running):
         """
         data = json.dumps(values).encode()
         request = urllib.request.Request(f'{self.url}/{what}', data)
-        limit = float(values.get('timeout', 30)) + 30
+        limit = float(values.get('timeout', 300)) + 30
         try:
             with urllib.request.urlopen(request, timeout=limit) as answer:
                 return json.load(answer)
@@ -102,7 +109,7 @@ class Machine(Running):
             raise CommandFailed(f'{what} {values}: {said}') from error
 
     def attempt(
-        self, *argv: str, stdin: str = '', timeout: float = 60
+        self, *argv: str, stdin: str = '', timeout: float = 300
     ) -> dict[str, Any]:
         """``status``, ``stdout`` and ``stderr`` of a command on the node."""
         answer: dict[str, Any] = self.call(
@@ -110,7 +117,7 @@ class Machine(Running):
         )
         return answer
 
-    def run(self, *argv: str, stdin: str = '', timeout: float = 60) -> str:
+    def run(self, *argv: str, stdin: str = '', timeout: float = 300) -> str:
         """What a command on the node says.
 
         :raises CommandFailed: its status is not 0.
@@ -121,7 +128,7 @@ class Machine(Running):
             raise CommandFailed(f'{" ".join(argv)}: {said}')
         return str(done['stdout'])
 
-    def shell(self, script: str, timeout: float = 60) -> str:
+    def shell(self, script: str, timeout: float = 300) -> str:
         """What a script of bash says.
 
         :raises CommandFailed: a command of it failed.
@@ -137,3 +144,17 @@ class Machine(Running):
         words = [str(word) for word in argv]
         log = f'/var/log/{name}.log'
         self.call('start', name=name, argv=words, env=env, log=log)
+
+    def stop_service(
+        self, name: str, how: signal.Signals = signal.SIGTERM
+    ) -> None:
+        """End such a program and wait until it has."""
+        self.call('stop', name=name, number=int(how), timeout=300)
+
+    def wait_file(self, path: str, timeout: float = 300) -> None:
+        """Return once the node has a file of that name."""
+        wait_for(
+            lambda: not self.attempt('test', '-e', path)['status'],
+            timeout,
+            f'{path} on the node',
+        )

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import json
 import pathlib
+import signal
 import sys
 
 from kubelab.install import ensure_runtime_installed
 from servers import Running, wait_for
 
-from . import images
+from . import images, page
 from .controlplane import NODE, OUTSIDE, ControlPlane, KubectlFailed
 from .machine import Machine
+from .traces import Traces
 
 CONTAINERD = f"""\
 version = 3
@@ -24,6 +26,10 @@ conf_dir = '/etc/cni/net.d'
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
 runtime_type = 'io.containerd.runc.v2'
 """
+
+FRUGAL = {'GOMAXPROCS': '2', 'GOGC': '400'}
+"""For programs in Go: most of an emulated processor goes into looking for
+work, and for garbage."""
 
 SOCKET = '/run/containerd/containerd.sock'
 
@@ -39,6 +45,9 @@ KUBELET = {
     'containerRuntimeEndpoint': f'unix://{SOCKET}',
     'enforceNodeAllocatable': [],
     'failSwapOn': False,
+    # an emulated processor on a busy host takes its time
+    'nodeStatusUpdateFrequency': '20s',
+    'runtimeRequestTimeout': '15m',
     'staticPodPath': '/etc/kubernetes/manifests',
 }
 
@@ -84,6 +93,7 @@ class Node(Running):
     """The cluster's node.
 
     :ivar machine: what it runs on.
+    :ivar traces: what pods may leave on it.
     """
 
     def __init__(self, machine: Machine, plane: ControlPlane) -> None:
@@ -91,6 +101,7 @@ class Node(Running):
         self._plane = plane
         self._runtime = ensure_runtime_installed()
         self._boot_id = ''
+        self.traces = Traces(machine)
 
     def start(self) -> None:
         """Boot it; return when it is Ready."""
@@ -99,6 +110,7 @@ class Node(Running):
         self._boot_id = boot_id.strip()
         self._configure()
         self.make_vfs()
+        self.traces.remember()
         self.start_containerd()
         self.start_kubelet()
         self.start_device_plugin()
@@ -107,6 +119,16 @@ class Node(Running):
     def stop(self) -> None:
         """Cut the power. Idempotent."""
         self.machine.stop()
+
+    def reboot(self) -> None:
+        """Shut it down in order, and start it again."""
+        self.machine.shut_down()
+        self.start()
+
+    def cut_power(self) -> None:
+        """Let it lose what it has not written, and start it again."""
+        self.machine.stop()
+        self.start()
 
     def _configure(self) -> None:
         """What is in place on a node before its services start."""
@@ -139,33 +161,26 @@ class Node(Running):
 
     def make_vfs(self) -> None:
         """The how-to's first step: at each boot, before the device plugin."""
-        self.machine.shell(
-            """
-            for PF in /sys/bus/pci/devices/0000:02:00.*; do
-                ip link set "$(basename $PF/net/*)" up
-            done
-            echo 7 > /sys/bus/pci/devices/0000:02:00.1/sriov_numvfs
-            PF=/sys/bus/pci/devices/0000:02:00.0
-            echo 0 > $PF/sriov_drivers_autoprobe
-            echo 7 > $PF/sriov_numvfs
-            for vf in $PF/virtfn*; do
-              echo vfio-pci > $vf/driver_override
-              basename $(readlink $vf) > /sys/bus/pci/drivers_probe
-            done
-            udevadm settle --timeout=60
-            """
-        )
+        up = 'ip link set "$(basename $PF/net/*)" up'
+        commands = [
+            f'for PF in /sys/bus/pci/devices/0000:02:00.*; do {up}; done',
+            *(block.script for block in page.section(1)),
+            'udevadm settle --timeout=240',
+        ]
+        # a function of this card has seven VFs at most
+        script = '\n'.join(commands).replace('echo 8 ', 'echo 7 ')
+        self.machine.shell(script)
 
     def start_containerd(self) -> None:
         """Return when it answers."""
         path = f'{self._runtime}:/usr/sbin:/usr/bin:/sbin:/bin'
         self.machine.start_service(
-            'containerd', self._runtime / 'containerd', PATH=path
+            'containerd', self._runtime / 'containerd', PATH=path, **FRUGAL
         )
         version = [self._runtime / 'ctr', '--address', SOCKET, 'version']
         wait_for(
             lambda: not self.machine.attempt(*map(str, version))['status'],
-            90,
+            300,
             'containerd to answer',
         )
 
@@ -178,6 +193,9 @@ class Node(Running):
             '--kubeconfig=/etc/kubernetes/kubelet.kubeconfig',
             f'--hostname-override={NODE}',
             '--node-ip=10.0.2.15',
+            # measuring each container takes most of an emulated processor
+            '--housekeeping-interval=5m',
+            **FRUGAL,
         )
 
     def start_device_plugin(self) -> None:
@@ -187,7 +205,17 @@ class Node(Running):
             'device-plugin', sys.executable, DEVICE_PLUGIN, file
         )
 
-    def wait_ready(self, timeout: float = 180) -> None:
+    def restart_containerd(self) -> None:
+        """As ``systemctl restart`` does: its containers go on."""
+        self.machine.stop_service('containerd')
+        self.start_containerd()
+
+    def restart_kubelet(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """The same for the kubelet."""
+        self.machine.stop_service('kubelet', how)
+        self.start_kubelet()
+
+    def wait_ready(self, timeout: float = 600) -> None:
         """Return once the node is Ready and offers its VFs."""
         wait_for(self._is_ready, timeout, f'{NODE} to be Ready with its VFs')
 

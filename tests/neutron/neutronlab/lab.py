@@ -8,15 +8,21 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from faults import FaultProxy
-from servers import ReservedPort, Running, wait_for
+from servers import LOOPBACK, ReservedPort, Running, wait_for
 
 from .install import ensure_installed, server_environment
 from .keystone import USERS, Keystone
-from .neutron import Network, Neutron, make_network
+from .neutron import AGENTS, Network, Neutron, make_network
 
 REGION = 'RegionOne'
 PROXIED = 'RegionProxied'
 """The region whose Neutron is the same one, behind the proxy."""
+
+OUTSIDE = 'RegionOutside'
+"""That one as an emulated machine has it, to which this host's loopback is
+`OUTSIDE_ADDRESS`."""
+
+OUTSIDE_ADDRESS = '10.0.2.2'
 
 
 class Lab(Running):
@@ -51,24 +57,32 @@ class Lab(Running):
             pool.submit(self._start_keystone).result()
             neutron.result()
         self.admin = self.keystone.connect()
+        self.make_networks()
+        wait_for(self._agents_alive, 60, 'the agents to report')
+        self.neutron.forget_heartbeat('node-dead')
+
+    def make_networks(self) -> None:
+        """Those of the how-to, as its administrator would."""
         self.net22 = make_network(
             self.admin, 'physnet22', 3501, '192.168.2.0/24'
         )
         self.net23 = make_network(
             self.admin, 'physnet23', 3502, '192.168.3.0/24'
         )
-        wait_for(self._agents_alive, 60, 'the agents to report')
-        self.neutron.forget_heartbeat('node-dead')
 
     def _start_keystone(self) -> None:
         self.keystone.server.start()
         self.keystone.populate(
-            {REGION: self.neutron.url, PROXIED: self.proxy.url}
+            {
+                REGION: self.neutron.url,
+                PROXIED: self.proxy.url,
+                OUTSIDE: self.proxy.url.replace(LOOPBACK, OUTSIDE_ADDRESS),
+            }
         )
 
     def _agents_alive(self) -> bool:
         agents = self.admin.network.agents()
-        return sum(agent.is_alive for agent in agents) >= 3
+        return sum(agent.is_alive for agent in agents) >= len(AGENTS)
 
     def stop(self) -> None:
         """End everything that was started. Idempotent."""

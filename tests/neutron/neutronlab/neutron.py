@@ -74,6 +74,7 @@ EXTENSIONS = (
 AGENTS = (
     'node-1:physnet22=ens1f0,physnet23=ens1f1',
     'node-2:physnet22=ens1f0',
+    'node1:physnet22=ens6,physnet23=ens8',
     'node-dead:physnet22=ens1f0,physnet23=ens1f1!',
 )
 

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""This tree's daemons, installed as the page on installation says."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+
+from . import page
+from .cloud import Cloud
+from .controlplane import ControlPlane
+from .machine import REPOSITORY, Machine
+from .traces import LEDGER
+
+NAMESPACE = 'kuryr-sriov'
+NODE_DAEMON = 'daemonset/kuryr-sriov-node'
+CONTROLLER = 'deployment/kuryr-sriov-controller'
+
+CREDENTIALS = 'deploy/overlays/neutron/neutron.conf'
+CONF = 'deploy/overlays/neutron/kuryr.conf'
+PATIENCE = """
+[sriov_controller]
+# A busy host may not run the emulated node for many seconds.
+lease_duration = 60
+"""
+EDITED = (
+    CONF,
+    'examples/howto/sriov-net1.yaml',
+    'examples/howto/sriov-net2.yaml',
+)
+"""What has the ids of subnets in it."""
+
+KILL = """\
+import os, pathlib, signal, sqlite3, sys, time
+ledger = sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True)
+end = time.monotonic() + 580
+while True:
+    (found,) = ledger.execute('SELECT count(*) FROM attachment').fetchone()
+    if found COUNT:
+        break
+    if time.monotonic() > end:
+        sys.exit(f'{found} records in the ledger')
+    time.sleep(0.01)
+killed = 0
+for path in pathlib.Path('/proc').glob('[0-9]*/cmdline'):
+    try:
+        words = path.read_bytes().split(b'\\0')
+    except OSError:
+        continue
+    if any(word.endswith(b'bin/kuryr-sriov-node') for word in words):
+        os.kill(int(path.parent.name), signal.SIGKILL)
+        killed += 1
+if not killed:
+    sys.exit('no such process')
+"""
+
+
+class Product:
+    """Controller and node daemon, from ``deploy/overlays/neutron``.
+
+    :param folder: of the repository's files with the cloud's values.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        machine: Machine,
+        plane: ControlPlane,
+        cloud: Cloud,
+    ) -> None:
+        self._folder = folder
+        self._machine = machine
+        self._plane = plane
+        self._cloud = cloud
+
+    def install(self) -> None:
+        """What the how-to says up to its fifth step."""
+        for name in ('deploy', 'examples/howto'):
+            target = self._folder / name
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(REPOSITORY / name, target)
+        for name in EDITED:
+            file = self._folder / name
+            file.write_text(self._cloud.localize(file.read_text()))
+        with open(self._folder / CONF, 'a') as conf:
+            conf.write(PATIENCE)
+        (self._folder / CREDENTIALS).write_text(self._cloud.credentials())
+        for block in page.section(5):
+            self.follow(block)
+            self.wait_rolled_out()
+
+    def follow(self, block: page.Block) -> None:
+        """Do what a block of the page says, in those files."""
+        for program, *words in block.commands():
+            assert program == 'kubectl', program
+            self._plane.run(*words, folder=self._folder)
+
+    def read(self, name: str) -> str:
+        """One of those files."""
+        return (self._folder / name).read_text()
+
+    def remove_daemons(self) -> None:
+        """Delete both, in the order of the page."""
+        for what in (NODE_DAEMON, CONTROLLER):
+            self._plane.run(*('delete', what, '-n', NAMESPACE), timeout=600)
+
+    def wait_rolled_out(self) -> None:
+        """Return once both daemons work as they are described."""
+        for what in (NODE_DAEMON, CONTROLLER):
+            self._plane.run(
+                *('rollout', 'status', what, '-n', NAMESPACE),
+                '--timeout=600s',
+                timeout=630,
+            )
+
+    def leader(self) -> str:
+        """Name of the controller's pod that acts."""
+        lease = self._plane.get(
+            'lease', 'kuryr-sriov-controller', '-n', NAMESPACE
+        )
+        return str(lease['spec']['holderIdentity']).rpartition('_')[0]
+
+    def kill_node_daemon(self, count: str = '>= 0') -> None:
+        """Kill it as the kernel does when memory runs out.
+
+        :param count: of records in the ledger, for which this waits.
+        """
+        script = KILL.replace('COUNT', count)
+        self._machine.run('python3', '-Ic', script, LEDGER, timeout=600)
