@@ -55,16 +55,17 @@ def list_known_options() -> dict[str, frozenset[str]]:
     Those of the daemons are among them. Where a plugin does not load, for
     want of an extra, its section is not known, and nothing is said of it.
     """
-    known = {GROUP: _names_of(OPTIONS)}
+    known = {GROUP: names_of(OPTIONS)}
     distribution = importlib.metadata.distribution('kuryr-sriov')
     for entry in distribution.entry_points.select(group='oslo.config.opts'):
         with contextlib.suppress(PluginError, ImportError):
             for section, listed in entry.load()():
-                known[section] = _names_of(listed)
+                known[section] = names_of(listed)
     return known
 
 
-def _names_of(listed: Iterable[Any]) -> frozenset[str]:
+def names_of(listed: Iterable[Any]) -> frozenset[str]:
+    """The names by which a file may give options, earlier ones included."""
     return frozenset(
         name
         for option in listed
