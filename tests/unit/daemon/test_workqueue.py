@@ -217,20 +217,6 @@ def test_what_hung_has_one_worker_until_it_succeeds(crew):
     wait_for(lambda: {f'hung{n}' for n in range(100)} <= {*crew.done})
 
 
-def test_many_things_that_hang_leave_workers_to_others(crew):
-    for lane in range(20):
-        crew.put(f'hung-{lane}-', 5)
-    for _ in range(6):
-        count = crew.hang()
-        wait_for(lambda count=count: crew.hang() >= max(count, 4))
-        crew.let_go(crew.hang())
-    crew.put('well', 50)
-    wait_for(lambda: len(crew.done) == 50)
-    crew.fails = False
-    crew.let_go(1000)
-    wait_for(lambda: len({*crew.done}) == 150)
-
-
 def test_a_key_that_waits_for_its_lane_may_be_put_earlier():
     """Its first place in the lane is then nobody's, and keeps none."""
     queue = WorkQueue(workers=4)
