@@ -73,26 +73,22 @@ class Activation:
             except KuryrSriovError as error:
                 failure = failure or error
         if failure is not None:
-            verdict = conditions.failure_of(failure)
+            reason = type(failure).__name__
             self._events.tell(
-                PodEvent(
-                    port.pod,
-                    type(failure).__name__,
-                    str(failure),
-                    'ActivateVifs',
-                )
+                PodEvent(port.pod, reason, str(failure), 'ActivateVifs')
             )
-        elif not vifs:
+            verdict = conditions.failure_of(failure)
+            self._write_conditions(port, verdict, activated)
+            raise failure
+        if not vifs:
             verdict = conditions.NO_VIFS
         elif placed.keys() != vifs.keys():
             verdict = conditions.NOT_ATTACHED
+        elif silent:
+            verdict = conditions.UNCONFIRMED
         else:
-            verdict = (
-                conditions.UNCONFIRMED if silent else conditions.ACTIVATED
-            )
+            verdict = conditions.ACTIVATED
         self._write_conditions(port, verdict, activated)
-        if failure is not None:
-            raise failure
 
     def _activate_vif(
         self, port: PortObject, vif: Vif, place: ReportedAttachment

@@ -193,19 +193,15 @@ class KubernetesSession:
         data = None if body is None else json.dumps(body).encode()
         for last in (False, True):
             credentials, pool = self._open_pool()
-            headers = {
-                'Accept': JSON,
-                'User-Agent': self._user_agent,
-                **({'Content-Type': media_type} if data else {}),
-                **credentials.headers(),
-            }
             where = f'{method} {credentials.host}{path}'
             try:
                 response = pool.request(
                     method,
                     credentials.host + path,
                     body=data,
-                    headers=headers,
+                    headers=self._make_headers(
+                        credentials, media_type if data else ''
+                    ),
                     timeout=timeout,
                     # Retries of urllib3 would sleep past the caller's
                     # deadline, and a redirect would take the token elsewhere.
@@ -224,6 +220,16 @@ class KubernetesSession:
                 response.close()
                 self.close()  # what was renewed in the file is read then
         raise AssertionError('the last attempt answers or raises')
+
+    def _make_headers(
+        self, credentials: Credentials, media_type: str
+    ) -> dict[str, str]:
+        return {
+            'Accept': JSON,
+            'User-Agent': self._user_agent,
+            **({'Content-Type': media_type} if media_type else {}),
+            **credentials.headers(),
+        }
 
     def _open_pool(self) -> tuple[Credentials, Any]:
         with self._lock:
