@@ -33,20 +33,51 @@ VIF = {
 )
 def test_a_refused_setting_is_named(tmp_path, refused):
     """Also where the kernel refuses a group, and applied others before."""
-    node = SimulatedNode(tmp_path, [Pf(PF, 'ens6', vfs=1)])
-    conf = types.SimpleNamespace(device_timeout=1)
-    driver = VfioDriver('vfio-pci', node.host, conf)
-    (pci,) = node.vfs(PF)
-    attachment = model.Attachment(
-        sandbox=model.Sandbox('c1', '/x', model.Pod('default', 'p', 'uid')),
-        vif=model.Vif(**VIF, **refused),
-        pci=pci,
-        driver='vfio-pci',
-        original=driver.snapshot(pci),
-    )
+    driver, attachment = prepare(tmp_path, refused, plugged=True)
     (setting, *_) = refused
     with pytest.raises(exceptions.UnsupportedSetting) as caught:
         driver.connect(attachment)
     assert caught.value.setting == setting
     driver.disconnect(attachment)
-    assert driver.snapshot(pci) == attachment.original
+    assert driver.snapshot(attachment.pci) == attachment.original
+
+
+def prepare(path, asked, plugged=False):
+    """A driver, and the attachment of a VIF that asks for these settings."""
+    node = SimulatedNode(path, [Pf(PF, 'ens6', vfs=1)])
+    conf = types.SimpleNamespace(device_timeout=1)
+    driver = VfioDriver('vfio-pci', node.host, conf)
+    (pci,) = node.vfs(PF)
+    attachment = model.Attachment(
+        sandbox=model.Sandbox('c1', '/x', model.Pod('default', 'p', 'uid')),
+        vif=model.Vif(**VIF, **asked),
+        pci=pci,
+        driver='vfio-pci',
+        original=driver.snapshot(pci),
+    )
+    if not plugged:
+        node.unplug(PF)
+    return driver, attachment
+
+
+def test_what_the_nic_cannot_do_is_no_matter_of_its_link(tmp_path):
+    """Only a rate may be had once the PF has its link again."""
+    driver, attachment = prepare(tmp_path, {'vlan_proto': '802.1ad'})
+    with pytest.raises(exceptions.UnsupportedSetting):
+        driver.connect(attachment)
+    driver, attachment = prepare(tmp_path / 'rate', {'max_tx_rate': 100})
+    with pytest.raises(exceptions.DeviceBusy, match='has no link'):
+        driver.connect(attachment)
+
+
+@pytest.mark.parametrize(
+    'asked', [{'link_state': 'enable'}, {'max_tx_rate': 100}], ids=str
+)
+def test_a_refusal_is_final_at_once(tmp_path, asked):
+    """Others wait for the PF's lock: only what was accepted is waited for."""
+    driver, attachment = prepare(tmp_path, asked)
+    requests = driver.host.links.requests
+    before = requests['pf']
+    with pytest.raises(exceptions.KuryrSriovError):
+        driver.connect(attachment)
+    assert requests['pf'] == before + 1

@@ -130,6 +130,14 @@ BAD_SHORT = [
     ('a@x:y', f"entry 1: interface 'x:y' {IFNAME}"),
     ('a@net%d', f"entry 1: interface 'net%d' {IFNAME}"),
     ('a@' + 'x' * 16, f"entry 1: interface '{'x' * 16}' {IFNAME}"),
+    *(
+        (
+            f'a,b@{name}',
+            f"entry 2: interface '{name}' is one that every pod has; name it "
+            'otherwise (without a name, entry N is netN).',
+        )
+        for name in ('eth0', 'lo')
+    ),
     (
         'a@x,b@x',
         "entry 2: interface 'x' is that of entry 1, too; name it otherwise "

@@ -8,7 +8,8 @@ import json
 import pytest
 
 from kuryr_sriov import model
-from kuryr_sriov.cmd.inventory import survey, table
+from kuryr_sriov.cmd.inventory import entries, survey, table
+from kuryr_sriov.cmd.inventory.entries import Function, Inventory, Owner
 from kuryr_sriov.cmd.main import main
 from kuryr_sriov.config import loading
 from kuryr_sriov.host import ledger_reader
@@ -99,6 +100,40 @@ def test_pfs_with_their_vfs_and_owners(node, conf, attached):
         'Without a PF here (plain NICs, or VFs given to this VM):',
         '  ADDRESS       DRIVER  NETDEV  GROUP  NUMA  MAC',
         '  0000:09:00.0  iavf    eth4        6     1  02:00:00:00:00:08',
+    ]
+
+
+def test_what_is_not_known_is_a_dash():
+    bare = model.PciDevice('0000:05:00.0', '8086', '10c9', pf='0000:04:00.0')
+    long = Owner(
+        *('a-long-namespace', 'a-pod-with-a-name-that-is-long-too', 'uid'),
+        *('net1', 'c1', NETNS),
+        done=True,
+        alive=False,
+    )
+    pf = model.PciDevice('0000:04:00.0', '8086', '10c9')
+    found = Inventory(
+        pfs=(entries.Pf(pf, 1, 7, (Function(bare, owner=long),)),),
+        others=(Function(model.PciDevice('0000:09:00.0', '8086', '1889')),),
+        unread=('One thing could not be read: ' + 'because ' * 8 + '.', 'Two'),
+    )
+    assert list(table.lines(found, '/')) == [
+        'PF 0000:04:00.0  no netdev, no driver, 8086:10c9, 1 of 7 VFs',
+        '  VF  ADDRESS       DRIVER  NETDEV  GROUP  VLAN  MAC',
+        '   -  0000:05:00.0  -       -           -     -  -',
+        '      -> net1 of pod a-long-namespace/'
+        'a-pod-with-a-name-that-is-long-too, whose',
+        '         netns is gone',
+        '',
+        'Without a PF here (plain NICs, or VFs given to this VM):',
+        '  ADDRESS       DRIVER  NETDEV  GROUP  NUMA  MAC',
+        '  0000:09:00.0  -       -           -     -  -',
+        '',
+        'Could not be read:',
+        '- One thing could not be read: because because because because '
+        'because because',
+        '  because because .',
+        '- Two',
     ]
 
 

@@ -190,6 +190,13 @@ def test_no_database(path):
     assert 'file is not a database; restore it' in unusable(path)
 
 
+def test_the_folders_of_its_path_are_made(tmp_path):
+    path = tmp_path / 'var' / 'lib' / 'local.sqlite'
+    use(path)
+    assert path.is_file()
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_path_is_a_directory(path):
     path.mkdir(parents=True)
     assert 'check permissions' in unusable(path)
