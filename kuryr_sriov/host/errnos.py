@@ -10,13 +10,15 @@ ERESTARTSYS = 512
 
 TRANSIENT = frozenset(
     {
-        # iavf_open while it resets, ice_check_vf_ready_for_cfg, rename of an
-        # interface that is up (before Linux 6.2), driver core
+        # iavf_open while it resets, ice_check_vf_ready_for_cfg ("in reset.
+        # Try again."), rename of an interface that is up (before Linux 6.2),
+        # driver core
         errno.EBUSY,
-        # i40e_set_vf_mac and its like ("VF still in reset. Try again."),
+        # i40e_ndo_set_vf_mac and its like ("still in reset. Try again.", or
+        # another operation is pending), ice_check_vf_ready_for_reset,
         # iavf_set_mac without an answer of the PF in 2.5 s
         errno.EAGAIN,
-        # iavf_set_mac, whose wait a signal ends
+        # a signal: the socket's own wait; iavf_set_mac's is the next one
         errno.EINTR,
         ERESTARTSYS,
         # any driver, and the socket itself
