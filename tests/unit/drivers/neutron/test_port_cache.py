@@ -149,3 +149,20 @@ def test_a_look_at_a_pod_leaves_the_claim_that_is_under_way() -> None:
     known.replace('a', [port('p1')])
 
     assert known.claim('node', '0000:02:00.1', 'p3') == 'p1'
+
+
+def test_nothing_is_kept_of_a_pod_that_is_gone() -> None:
+    known = KnownPorts(settling=0)
+
+    def count_kept() -> int:
+        kept = vars(known).values()
+        return sum(len(each) for each in kept if hasattr(each, '__len__'))
+
+    for number in range(100):
+        placed = port('p1', f'0000:02:00.{number}')
+        known.put(placed)
+        known.claim('node', placed.pci_slot, 'p1')
+        known.doubt('a')
+        known.drop('p1')
+        known.replace('a', [])
+        assert count_kept() == 0
