@@ -19,13 +19,13 @@ def named_metrics(daemon):
 
 
 def shown_metrics(text):
-    """Names of the samples, and of the metrics that have none yet."""
-    return {
-        word
-        for line in text.splitlines()
-        for word in (
-            NAME.findall(line)[:1]
-            if line.startswith(('kuryr_sriov_', '# TYPE'))
-            else ()
-        )
-    }
+    """Names of the samples, also of metrics that have none yet."""
+    shown = set()
+    for line in text.splitlines():
+        if line.startswith('# TYPE'):
+            *_, name, kind = line.split()
+            endings = ('_bucket', '_count') if kind == 'histogram' else ('',)
+            shown |= {name + ending for ending in endings}
+        elif not line.startswith('#'):
+            shown |= set(NAME.findall(line)[:1])
+    return shown
