@@ -10,6 +10,7 @@ import pytest
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.clients.kubernetes import portobject
 from kuryr_sriov.clients.kubernetes.objects import Kubernetes
+from kuryr_sriov.cmd import arguments
 from kuryr_sriov.cmd.demo import howto_files
 from kuryr_sriov.cmd.main import main
 from kuryr_sriov.cmd.pod_story import telling
@@ -310,15 +311,13 @@ def test_what_is_no_name_is_a_usage_error(text):
 def test_the_exit_status_says_whether_something_is_wrong(
     place, monkeypatch, capsys
 ):
-    monkeypatch.setattr(
-        telling, 'KubernetesSession', lambda *where: place.session
-    )
+    monkeypatch.setattr(arguments, 'connect', lambda args: place.session)
     monkeypatch.setattr(Session, 'close', lambda self: None, raising=False)
-    arguments = [f'--config-file={file}' for file in place.conf.config_file]
+    files = [f'--config-file={file}' for file in place.conf.config_file]
     command = [
         'pod',
         f'default/{place.pod.name}',
-        *arguments,
+        *files,
         f'--root={place.folder / "node"}',
     ]
     assert main(command) == 0
