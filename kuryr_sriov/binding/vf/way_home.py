@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.binding.vf import rename, settings
+from kuryr_sriov.host import pci_functions
 
 if TYPE_CHECKING:
     from kuryr_sriov.binding.vf.vf_driver import VfDriver
@@ -107,7 +108,12 @@ class WayHome:
 
     def _unbind_driver(self) -> bool:
         """Unbind it, wherever its netdev is: its driver makes another one."""
+        device = self._host.pci.device(self._pci)
         self._driver.bind_driver(self._pci, '')
+        if not pci_functions.makes_netdev(device.driver):
+            # The first way failed before it came to this, as it does where a
+            # program was slow to let the VF go.
+            self._host.pci.reset(self._pci, self._driver.device_timeout)
         return True
 
     def _reset_function(self) -> bool:

@@ -293,3 +293,14 @@ def test_a_function_without_pf_is_not_given_to_a_pod(node, pci, monkeypatch):
     monkeypatch.setattr(node.host.pci, 'device', lambda pci: nic)
     with pytest.raises(exceptions.DeviceMissing, match='no virtual machine'):
         Pod(node, pci)
+
+
+def test_a_vf_left_without_link_is_reset_whichever_way_it_comes_home(
+    node, pci
+):
+    """A program that is killed late makes the first way home fail."""
+    pod = Pod(node, pci, VfioDriver)
+    node.stall(pci)
+    node.fail('unbind', errno.EIO)
+    pod.delete()
+    assert node.state() == pod.before
