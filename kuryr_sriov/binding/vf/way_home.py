@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.binding.vf import rename, settings
-from kuryr_sriov.host import pci_functions
 
 if TYPE_CHECKING:
     from kuryr_sriov.binding.vf.vf_driver import VfDriver
@@ -32,6 +31,8 @@ class WayHome:
         self._attachment = attachment
         self._original = attachment.original
         self._pci = attachment.pci
+        # Whether a program may have driven it, and it was not reset since.
+        self._was_driven = False
 
     def restore(self) -> None:
         """Try the three ways in turn, until one restores it.
@@ -66,14 +67,15 @@ class WayHome:
         """Move the netdev home, if it can be moved."""
         original, pci = self._original, self._pci
         device = self._host.pci.device(pci)
+        self._was_driven = not (
+            original.ifname and device.driver == original.driver
+        )
         if device.driver != original.driver:
             # Before the PF lets it off the pod's VLAN: nobody drives it then.
             self._driver.bind_driver(pci, '')
-        if original.ifname and device.driver == original.driver:
+        if not self._was_driven:
             return self._fetch_netdev(device)
-        # A program that was killed while it drove the VF may have left it in
-        # any state, also without link (sriov-network-device-plugin#714).
-        self._host.pci.reset(pci, self._driver.device_timeout)
+        self._reset_after_program()
         return True
 
     def _fetch_netdev(self, device: model.PciDevice) -> bool:
@@ -108,13 +110,21 @@ class WayHome:
 
     def _unbind_driver(self) -> bool:
         """Unbind it, wherever its netdev is: its driver makes another one."""
-        device = self._host.pci.device(self._pci)
         self._driver.bind_driver(self._pci, '')
-        if not pci_functions.makes_netdev(device.driver):
+        if self._was_driven:
             # The first way failed before it came to this, as it does where a
             # program was slow to let the VF go.
-            self._host.pci.reset(self._pci, self._driver.device_timeout)
+            self._reset_after_program()
         return True
+
+    def _reset_after_program(self) -> None:
+        """Have nothing left of a program that was killed while it drove it.
+
+        That may be any state, also one without link
+        (sriov-network-device-plugin#714).
+        """
+        self._host.pci.reset(self._pci, self._driver.device_timeout)
+        self._was_driven = False
 
     def _reset_function(self) -> bool:
         """Reset the function itself."""
