@@ -3,6 +3,7 @@
 
 import hypothesis
 import pytest
+from hypothesis.internal.conjecture import providers
 
 # The contract suites live in the library; let their assertions explain too.
 pytest.register_assert_rewrite(
@@ -14,6 +15,9 @@ pytest.register_assert_rewrite(
 # The same examples on every machine, however slow and busy it is, and a
 # failure as it was found: to shrink one takes minutes. To look for new ones,
 # and to have them shrunk: pytest --hypothesis-profile=explore
+# Hypothesis also tries constants of the modules that are imported by then,
+# so that the examples would differ with the tests that ran before.
+providers._get_local_constants = lambda: providers._local_constants
 hypothesis.settings.register_profile(
     'same',
     deadline=None,

@@ -291,7 +291,7 @@ class TwoControllers(RuleBasedStateMachine):
         standing = {
             vif.id
             for vif in one.promised.values()
-            if vif.id in self.cloud.ports
+            if vif.id == self.find_oldest(one, vif.ifname)
         }
         self.doubted.add(one.pod.uid)  # unless there is an answer
         vifs = self.leader.request_vifs(one.pod, one.requests())
@@ -323,6 +323,16 @@ class TwoControllers(RuleBasedStateMachine):
             for port in self.cloud.ports.values()
             if port['device_id'] == one.pod.uid
         )
+
+    def find_oldest(self, one: Running, ifname: str) -> str:
+        """Of doubles that one stays: which was promised, no port tells."""
+        ids = (
+            port['id']
+            for port in self.cloud.ports.values()
+            if port['device_id'] == one.pod.uid
+            and port['name'].endswith(f'/{ifname}')
+        )
+        return min(ids, default='')
 
     def interrupt(self, one: Running, what: str | None, calls: int) -> None:
         """Let something happen after so many calls of the leader."""
