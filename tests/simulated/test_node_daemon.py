@@ -71,6 +71,13 @@ def test_a_pod_gets_its_vfs_and_gives_them_back(chained):
     assert chained.runtime.succeed('DEL', 1) is None
 
 
+def test_the_neighbours_are_told_after_the_answer(chained):
+    _, (_on_vfio, vif) = chained.promised(1)
+    chained.runtime.succeed('ADD', 1)
+    expected = [(vif.mac, address) for address in vif.addresses]
+    wait_for(lambda: chained.world.node.announced == expected)
+
+
 def test_a_pod_without_networks_is_answered_from_memory(chained):
     chained.world.sandbox(1)
     chained.api.add_pod(pod_number(1))

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is remembered of pods, and for how many of them."""
+
+import pytest
+
+from kuryr_sriov.handlers import request_memory
+from kuryr_sriov.handlers.request_memory import (
+    Answered,
+    RequestMemory,
+    digest_of,
+)
+
+BODY = {
+    'metadata': {'annotations': {'k8s.v1.cni.cncf.io/networks': 'net'}},
+    'spec': {'nodeName': 'node-1', 'containers': []},
+}
+
+
+def test_the_pods_that_were_asked_for_last_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(request_memory, 'MOST', 2)
+    memory = RequestMemory()
+    for uid in ('a', 'b', 'a', 'c'):
+        memory.remember(uid, Answered(uid.encode(), ()))
+    assert memory.find('b') is None
+    for uid in ('a', 'c'):
+        assert memory.find(uid) == Answered(uid.encode(), ())
+
+
+def test_the_pods_that_were_released_last_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(request_memory, 'MOST', 2)
+    memory = RequestMemory()
+    for uid in ('a', 'b', 'c'):
+        memory.note_release(uid)
+    assert not memory.is_released('a')
+    assert memory.is_released('b')
+    assert memory.is_released('c')
+
+
+def test_a_pod_on_another_node_has_another_digest() -> None:
+    elsewhere = {**BODY, 'spec': {**BODY['spec'], 'nodeName': 'node-2'}}
+    assert digest_of(BODY) == digest_of(dict(BODY))
+    assert digest_of(BODY) != digest_of(elsewhere)
