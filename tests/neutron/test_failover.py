@@ -94,8 +94,9 @@ def test_what_the_successor_wired_is_not_deleted_for_an_old_memory(
     second.activate_vif(pod, vif, location(vif))
     edited = dataclasses.replace(asked, mac='fa:16:3e:00:00:02')
 
-    for change in ([edited], [dataclasses.replace(asked, ifname='eth7')], []):
-        with pytest.raises(exceptions.ProviderRefused, match='make the pod'):
+    elsewhere = dataclasses.replace(asked, ifname='eth7')
+    for change in ([edited], [elsewhere], []):
+        with pytest.raises(exceptions.ProviderRefused, match='recreate'):
             first.request_vifs(pod, change)
 
     assert _ids(admin) == [vif.id]
