@@ -7,6 +7,7 @@ import urllib.request
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
+from kuryr_sriov import PermanentError
 from kuryr_sriov_daemon.health import HealthServer
 
 
@@ -64,3 +65,17 @@ def test_metrics(ask):
 
 def test_nothing_else_is_served(ask):
     assert ask('/')[0] == 404
+
+
+def test_an_address_that_another_has_is_named():
+    """Of two daemons on a node the second says why it does not start."""
+    registry = CollectorRegistry()
+    first = HealthServer(('127.0.0.1', 0), registry, live=(), ready=())
+    first.start()
+    try:
+        with pytest.raises(PermanentError, match=f'port {first.port}, .*in'):
+            HealthServer(
+                ('127.0.0.1', first.port), registry, live=(), ready=()
+            )
+    finally:
+        first.stop()

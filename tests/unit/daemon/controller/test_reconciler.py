@@ -11,6 +11,7 @@ from kuryr_sriov import (
     Condition,
     InvalidAnnotation,
     Location,
+    NetworkMissing,
     Pod,
     PortObject,
     ProviderUnavailable,
@@ -201,6 +202,24 @@ def test_what_is_reported_is_activated_once(scene):
     assert scene.says('Active') == ('True', 'Activated')
     assert scene.port.activated == {'id-1': '0000:02:10.0'}
     assert scene.library.calls == ['request', 'activate 0000:02:10.0']
+
+
+def test_a_network_that_is_deleted_under_a_running_pod_changes_nothing(scene):
+    """Nor does a restart in which nothing is remembered."""
+    scene.pods['uid-web'] = kept()
+    scene.look()
+    scene.server.report('0000:02:10.0')
+    scene.look()
+    before = scene.server.ports['uid-web']
+    scene.library.error = NetworkMissing('there is no ns/a')
+    scene.library.calls.clear()
+    scene.look()
+    assert scene.library.calls == []
+    assert scene.server.ports['uid-web'] == before
+    scene.library.error = None
+    scene.pods['uid-web'] = kept(phase='Succeeded')
+    scene.look()
+    assert scene.library.calls == ['release']
 
 
 def test_what_the_provider_does_not_confirm_is_confirmed_later(scene):
