@@ -14,8 +14,8 @@ from kuryr_sriov.binding.userspace import VfioDriver
 from kuryr_sriov.host import wait
 from kuryr_sriov.host.locks import PfLocks
 
-LIMIT = 0.3
-SLOW = 20  # far longer than any of it may take
+LIMIT = 2.0  # a busy machine takes a part of it for what waits for nothing
+SLOW = 60  # far longer than any of it may take
 
 
 @pytest.fixture
@@ -127,7 +127,6 @@ def test_what_hangs_in_the_kernel_stalls_its_own_vf_by_one_thread(
     world, monkeypatch
 ):
     """A program has /dev/vfio open, and DEL is repeated all the time."""
-    world.timeout = 0.05
     node = world.start()
     sandbox = world.sandbox(1, world.vf(0, 0), world.vf(1, 0))
     node.attach(sandbox, world.both())
@@ -147,6 +146,9 @@ def test_what_hangs_in_the_kernel_stalls_its_own_vf_by_one_thread(
     assert threading.active_count() <= before + 1
     assert [record.pci for record in node.attachments()] == [stuck]
     gate.set()
+    give_up = time.monotonic() + SLOW
+    while threading.active_count() > before and time.monotonic() < give_up:
+        time.sleep(0.01)
     node.detach(sandbox.container_id)
     assert node.attachments() == ()
 
