@@ -122,9 +122,10 @@ def _examine_networks(
         metadata = nad['metadata']
         name = f'{metadata["namespace"]}/{metadata["name"]}'
         is_kuryr = KURYR in (metadata.get('annotations') or {})
-        if TYPE in _types_of((nad.get('spec') or {}).get('config')):
+        config = (nad.get('spec') or {}).get('config')
+        if TYPE in _types_of(config):
             (ours if is_kuryr else foreign).append(name)
-        elif is_kuryr and not (nad.get('spec') or {}).get('config'):
+        elif is_kuryr and not config:
             bare.append(name)
     if foreign:
         yield (

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from servers import wait_for
 
 from kuryr_sriov import exceptions
 from kuryr_sriov.binding.netdevice import NetdeviceDriver
@@ -146,9 +147,7 @@ def test_what_hangs_in_the_kernel_stalls_its_own_vf_by_one_thread(
     assert threading.active_count() <= before + 1
     assert [record.pci for record in node.attachments()] == [stuck]
     gate.set()
-    give_up = time.monotonic() + SLOW
-    while threading.active_count() > before and time.monotonic() < give_up:
-        time.sleep(0.01)
+    wait_for(lambda: threading.active_count() <= before, SLOW, 'its thread')
     node.detach(sandbox.container_id)
     assert node.attachments() == ()
 
