@@ -250,6 +250,8 @@ class VfState:
     :param traits: see ``Link``; empty where there was no netdev.
     :param pinned: the PF had set the MAC in ``settings`` itself; else it
         only showed what the VF had told it.
+    :param override: its ``driver_override``, by which an operator has pinned
+        it to a driver; empty for none.
     """
 
     driver: str = ''
@@ -262,6 +264,7 @@ class VfState:
     altnames: tuple[str, ...] = ()
     traits: tuple[str, ...] = ()
     pinned: bool = False
+    override: str = ''
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,15 @@ class Pci(Protocol):
         ``driver_override`` is empty afterwards, whatever happens.
         """
 
+    def get_override(self, pci: str, timeout: float) -> str:
+        """Its ``driver_override``; empty for none."""
+
+    def set_override(self, pci: str, driver: str, timeout: float) -> None:
+        """Set its ``driver_override``; clear it if ``driver`` is empty.
+
+        It has no effect on the driver that the function has.
+        """
+
     def has_assigned_mac(self, pci: str) -> bool:
         """Whether its netdev has the MAC that its driver found.
 

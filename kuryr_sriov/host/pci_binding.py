@@ -17,35 +17,13 @@ import time
 from collections.abc import Callable
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.host import errnos, pci_functions, wait
+from kuryr_sriov.host import pci_functions, wait
+from kuryr_sriov.host.sysfs_writes import map_write_error, put_text
 
 # Seconds to give a function back after a failed bind.
 GIVE_BACK = 2.0
 # Seconds after which a wait for the kernel itself is given up.
 GRACE = 0.5
-
-_REMEDIES = {
-    errno.ENODEV: 'the driver does not support this device',
-    errno.EACCES: 'run as root',
-    errno.EPERM: 'run as root',
-    errno.EROFS: 'mount /sys read-write into this container',
-    errno.EINVAL: 'see the kernel log; vfio-pci needs an IOMMU, or vfio '
-    'loaded with enable_unsafe_noiommu_mode=1',
-}
-
-
-def put_text(path: pathlib.Path, text: str) -> None:
-    """Write to a file of sysfs, in one system call.
-
-    :raises OSError: the kernel refused.
-    """
-    # Without O_CREAT: sysfs answers that with EACCES for a file that is
-    # not there, which hides why.
-    file = os.open(path, os.O_WRONLY)
-    try:
-        os.write(file, text.encode())
-    finally:
-        os.close(file)
 
 
 class Sysfs:
@@ -94,7 +72,7 @@ class Sysfs:
         )
         # The kernel refuses to bind what is bound already (bind_store).
         if driver is not None and driver == former:
-            self._clear_override(pci)
+            self.set_override(pci, '', timeout)
             return
         if driver and not self.functions.has_driver(driver):
             raise exceptions.KernelError(
@@ -107,6 +85,22 @@ class Sysfs:
             pci,
             lambda: self._change_driver(pci, former, driver, deadline),
             timeout,
+        )
+
+    def get_override(self, pci: str, timeout: float) -> str:
+        """Its ``driver_override``; empty for none."""
+        found: list[str] = []
+        # Whoever reads or writes it waits for the lock of the device, which
+        # a driver that is being bound or unbound holds (driver_override_show).
+        self._run_in_kernel(
+            pci, lambda: found.append(self._read_override(pci)), timeout
+        )
+        return found[0]
+
+    def set_override(self, pci: str, driver: str, timeout: float) -> None:
+        """Set its ``driver_override``; clear it if ``driver`` is empty."""
+        self._run_in_kernel(
+            pci, lambda: self._write_override(pci, driver), timeout
         )
 
     def reset(self, pci: str, timeout: float) -> bool:
@@ -171,21 +165,19 @@ class Sysfs:
         self, pci: str, driver: str | None, deadline: float
     ) -> None:
         if driver is None:
-            self._clear_override(pci)
+            self._write_override(pci, '')
             # As at boot: the first driver whose table of ids matches takes it.
             self._write(self._bus / 'drivers_probe', pci)
         elif driver:
             try:
-                self._write(
-                    self.functions.device_path(pci) / 'driver_override', driver
-                )
+                self._write(self._override_path(pci), driver)
                 # Unlike new_id, the override is for this function alone, and
                 # not for every unbound one of its kind.
                 self._bind_to(pci, driver, deadline)
             finally:
-                self._clear_override(pci)
+                self._write_override(pci, '')
         else:
-            self._clear_override(pci)
+            self._write_override(pci, '')
 
     def _bind_to(self, pci: str, driver: str, deadline: float) -> None:
         path = self._bus / 'drivers' / driver / 'bind'
@@ -213,10 +205,18 @@ class Sysfs:
             if driver and not self.device(pci).driver:
                 self._bind_driver(pci, driver, time.monotonic() + GIVE_BACK)
 
-    def _clear_override(self, pci: str) -> None:
-        path = self.functions.device_path(pci) / 'driver_override'
-        if pci_functions.read_file(path, '') not in ('', '(null)'):
-            self._write(path, '\n')
+    def _override_path(self, pci: str) -> pathlib.Path:
+        return self.functions.device_path(pci) / 'driver_override'
+
+    def _read_override(self, pci: str) -> str:
+        text = pci_functions.read_file(self._override_path(pci), '')
+        # What printf makes of a null pointer, which is no override.
+        return '' if text == '(null)' else text
+
+    def _write_override(self, pci: str, driver: str) -> None:
+        if self._read_override(pci) != driver:
+            # An empty text would be no write at all.
+            self._write(self._override_path(pci), driver or '\n')
 
     def _write(self, path: pathlib.Path, text: str) -> None:
         """Every write: counted, and its errors mapped."""
@@ -225,18 +225,4 @@ class Sysfs:
         try:
             self._put(path, text)
         except OSError as error:
-            raise self._map_error(error, path, text) from error
-
-    def _map_error(
-        self, error: OSError, path: pathlib.Path, text: str
-    ) -> exceptions.KuryrSriovError:
-        folder = path.parent.name
-        pci = folder if model.PCI_ADDRESS.match(folder) else text
-        number = error.errno or errno.EIO
-        if not (self._bus / 'devices' / pci).exists():
-            return pci_functions.no_such_device(pci)
-        message = f'Writing {text!r} to {path}: {os.strerror(number)}'
-        if number in errnos.TRANSIENT:
-            return exceptions.DeviceBusy(message)
-        remedy = _REMEDIES.get(number, 'see the kernel log')
-        return exceptions.KernelError(f'{message}; {remedy}', number)
+            raise map_write_error(error, path, text, self._bus) from error

@@ -201,6 +201,23 @@ def test_when_somebody_has_bound_another_driver(pod: Pod) -> None:
     assert pod.comes_home()
 
 
+@pytest.mark.parametrize('pinned', [VF_DRIVER, 'vfio-pci'])
+@DRIVERS_OF_VIFS
+def test_when_an_operator_has_pinned_it_to_a_driver(
+    vf: VirtualFunction,
+    make_pod: Callable[..., Pod],
+    driver: str,
+    pinned: str,
+) -> None:
+    """By driver_override, which the library needs for itself meanwhile."""
+    if (driver, pinned) == (USERSPACE, 'vfio-pci'):
+        vf.bind('vfio-pci')  # the how-to's own way
+    (vf.path / 'driver_override').write_text(pinned)
+    pod = make_pod(driver)
+    assert pod.before['override'] == pinned
+    assert pod.comes_home()
+
+
 @DRIVERS_OF_VIFS
 def test_when_another_sandbox_owns_it_by_now(
     make_pod: Callable[..., Pod], make_netns: MakeNetns, driver: str

@@ -89,13 +89,16 @@ def assert_usable(world, node, pod):
     assert world.node.state() == before
 
 
-@pytest.mark.parametrize('pinned', ['', '02:00:00:00:99:01'])
+@pytest.mark.parametrize('pinned', [False, True])
 def test_a_kill_at_any_point_of_attach(world, death, pod, pinned):
-    """Also where the PF had set a MAC, other than the VF's own."""
+    """Also where an operator has pinned the VFs to drivers, and a MAC."""
     if pinned:
-        pf = world.node.host.pci.device('0000:02:00.1').ifindex
-        settings = model.VfSettings(mac=pinned)
-        world.node.host.links.set_vf(pf, 0, settings)
+        host = world.node.host
+        pf = host.pci.device('0000:02:00.1').ifindex
+        settings = model.VfSettings(mac='02:00:00:00:99:01')
+        host.links.set_vf(pf, 0, settings)
+        host.pci.set_override(world.vf(0, 0).pci, 'vfio-pci', 5)
+        host.pci.set_override(world.vf(1, 0).pci, 'igbvf', 5)
     before = world.node.state()
     seen = set()
     for left in itertools.count():

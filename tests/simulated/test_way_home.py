@@ -2,6 +2,7 @@
 """DEL: the VF comes home from wherever it is by then."""
 
 import dataclasses
+import errno
 
 import pytest
 
@@ -218,6 +219,46 @@ def test_when_the_pf_was_renamed(world, node, device, sandbox, before):
     node.check(sandbox.container_id)
     node.detach(sandbox.container_id)
     world.node.rename(PF, 'ens8')
+    assert world.node.state() == before
+
+
+@pytest.mark.parametrize(
+    ('pf', 'driver'), [(0, 'vfio-pci'), (0, 'igbvf'), (1, 'igbvf')]
+)
+def test_a_driver_that_an_operator_has_pinned_it_to_stays_pinned(
+    world, pf, driver
+):
+    """As the how-to does, by writing to driver_override and probing."""
+    pci, host = world.vf(pf, 0).pci, world.node.host
+    host.pci.bind(pci, driver, 5)
+    host.pci.set_override(pci, driver, 5)
+    before = world.node.state()
+    assert before[pci].driver_override == driver
+    with world.start() as node:
+        sandbox = world.sandbox(1, world.vf(pf, 0))
+        node.attach(sandbox, [world.vif('net1', pf)])
+        node.detach(sandbox.container_id)
+    assert world.node.state() == before
+
+
+@pytest.mark.parametrize('way', ['reset', 'rebind'])
+def test_it_stays_pinned_also_where_the_vf_comes_home_the_harder_way(
+    world, way
+):
+    pci, host = world.vf(1, 0).pci, world.node.host
+    host.pci.set_override(pci, 'igbvf', 5)
+    before = world.node.state()
+    with world.start() as node:
+        sandbox = world.sandbox(1, world.vf(1, 0))
+        node.attach(sandbox, [world.vif('net1', 1)])
+        if way == 'rebind':
+            world.node.delete_netns(sandbox.netns)
+            world.node.spoil(pci, altname='net2', flags='0x1082')
+        else:
+            world.node.fail('set', errno.EIO)
+            world.node.fail('unbind', errno.EIO, times=2)
+        node.detach(sandbox.container_id)
+    assert world.node.operations[way if way == 'reset' else 'unbind']
     assert world.node.state() == before
 
 

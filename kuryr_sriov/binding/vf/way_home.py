@@ -49,6 +49,7 @@ class WayHome:
             try:
                 fresh = bring_home()
                 debt = self._restore_vf(fresh)
+                self._restore_override()
                 break
             except exceptions.DeviceMissing as error:
                 LOG.warning('nothing is left to restore: %s', error)
@@ -193,6 +194,15 @@ class WayHome:
                     pci, 'mac', original.mac, 'the NIC keeps another'
                 )
         self._restore_one_by_one(link, original)
+
+    def _restore_override(self) -> None:
+        """Pin it to the driver that the operator has pinned it to.
+
+        Last, because whatever binds it to a driver clears that.
+        """
+        self._host.pci.set_override(
+            self._pci, self._original.override, self._driver.device_timeout
+        )
 
     def _make_netdev(self) -> model.Link:
         self._driver.rebind(self._host.pci.device(self._pci))

@@ -221,6 +221,23 @@ class BindingDriverContract(NodeFixtures):
         driver.disconnect(attachment)
         assert driver_override(attachment.pci) == ''
 
+    def test_the_operators_driver_override_comes_back(
+        self,
+        driver: base.BindingDriver,
+        host: base.Host,
+        attachment: model.Attachment,
+        driver_override: Callable[[str], str],
+    ) -> None:
+        """An operator has pinned the VF to its driver, as for DPDK."""
+        pci = attachment.pci
+        pinned = host.pci.device(pci).driver
+        host.pci.set_override(pci, pinned, 5)
+        original = driver.snapshot(pci)
+        attachment = dataclasses.replace(attachment, original=original)
+        driver.connect(attachment)
+        driver.disconnect(attachment)
+        assert driver_override(pci) == pinned
+
     def test_check_accepts_what_connect_made(
         self, driver: base.BindingDriver, attachment: model.Attachment
     ) -> None:

@@ -16,8 +16,6 @@ for (record,) in ledger.execute('SELECT record FROM attachment'):
     print(record)
 """
 
-# No look at driver_override: it is empty once a pod has had the VF, as the
-# contract in kuryr_sriov.binding.base says.
 LOOK = """\
 import json, pathlib, subprocess
 told = {}
@@ -30,6 +28,7 @@ for link in json.loads(subprocess.check_output(words)):
         told[path.name] = {
             'settings': vf,
             'driver': driver.resolve().name if driver.exists() else '',
+            'override': (path / 'driver_override').read_text().strip(),
             'netdevs': sorted(each.name for each in path.glob('net/*')),
         }
 print(json.dumps(told))

@@ -76,6 +76,48 @@ def test_a_driver_override_that_a_crash_has_left_is_cleared(
         assert state(node)[1] == ''
 
 
+def test_its_override_is_read_set_and_cleared(node, pci):
+    assert pci.get_override(VF, 5) == ''
+    pci.set_override(VF, 'vfio-pci', 5)
+    assert (state(node), pci.get_override(VF, 5)) == (
+        ('igbvf', 'vfio-pci'),
+        'vfio-pci',
+    )
+    pci.set_override(VF, '', 5)
+    assert (state(node), pci.get_override(VF, 5)) == (('igbvf', ''), '')
+
+
+def test_an_override_that_is_there_is_not_written_again(node, pci):
+    pci.set_override(VF, '', 5)
+    assert not pci.writes
+    pci.set_override(VF, 'igbvf', 5)
+    pci.set_override(VF, 'igbvf', 5)
+    assert pci.writes == {'driver_override': 1}
+
+
+@pytest.mark.parametrize(
+    'look',
+    [
+        lambda pci: pci.get_override(VF, 0.02),
+        lambda pci: pci.set_override(VF, '', 0.02),
+        lambda pci: pci.bind(VF, 'igbvf', 0.02),
+    ],
+)
+def test_a_look_at_the_override_has_a_deadline(pci, monkeypatch, look):
+    """The kernel locks the device for it, which its driver may hold."""
+    monkeypatch.setattr(sysfs_module, 'GRACE', 0.01)
+    path = pci.root / 'sys/bus/pci/devices' / VF / 'driver_override'
+    path.unlink()
+    os.mkfifo(path)  # a file that is opened once somebody writes to it
+    with pytest.raises(exceptions.DeviceBusy, match=VF):
+        look(pci)
+    with path.open('w') as held:
+        held.write('(null)')
+    for thread in threading.enumerate():
+        if thread.name.startswith('the driver of'):
+            thread.join()
+
+
 def test_a_driver_that_is_not_loaded_is_named_with_the_remedy(node, pci):
     before = node.state()
     with pytest.raises(exceptions.KernelError) as caught:
