@@ -163,16 +163,17 @@ def test_when_the_pods_name_is_taken_on_the_host(
         assert pod.comes_home()
 
 
-def test_when_its_own_name_is_taken_all_else_is_restored(
-    pod: Pod, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_when_its_own_name_is_taken_all_else_is_restored(pod: Pod) -> None:
+    """And the name as soon as it is free."""
     name = pod.before['ifname']
     with interface(name):
         pod.node.detach(pod.netns.name)
         now = pod.vf.state()
-    assert f'its name {name} is taken' in caplog.text
-    assert pod.node.ledger.all() == ()
+    (record,) = pod.node.attachments()
+    assert f'another interface has its name {name}' in record.owed
     assert now['ifname'] != 'net1'
+    pod.node.reconcile()
+    assert pod.comes_home()
     for state in (now, pod.before):
         del state['ifname'], state['altnames']
     assert now == pod.before

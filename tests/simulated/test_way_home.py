@@ -132,12 +132,20 @@ def test_when_its_index_is_taken(world, device, sandbox, detach_restores):
     assert detach_restores()
 
 
+@pytest.mark.parametrize('up', [False, True])
 def test_when_its_own_name_is_taken_all_else_is_restored(
-    world, node, device, sandbox, before, caplog
+    world, node, device, up
 ):
+    host = world.node.host
+    host.links.set(host.pci.device(device.pci).ifindex, up=up)
+    before = world.node.state()
+    sandbox = world.sandbox(1, device)
+    node.attach(sandbox, [world.vif('net1', 1)])
     world.node.add_interface('ens8v0')
     node.detach(sandbox.container_id)
-    assert 'its name ens8v0 is taken' in caplog.text
+    node.reconcile()  # still taken
+    (record,) = node.attachments()
+    assert 'is vf000002101, for another interface has' in record.owed
     state = world.node.state()
     link = state[device.pci].link
     assert link.name == 'vf000002101'
@@ -148,6 +156,32 @@ def test_when_its_own_name_is_taken_all_else_is_restored(
             original, link=dataclasses.replace(original.link, name=link.name)
         ),
     }
+    world.node.remove_interface('ens8v0')
+    node.reconcile()
+    assert world.node.state() == before
+    assert node.ledger.all() == ()
+
+
+def test_when_another_pods_vf_has_come_home_with_its_name(
+    world, node, device, sandbox, before
+):
+    """The other pod has renamed it, and its netns was deleted before DEL."""
+    thief = world.vf(1, 1)
+    other = world.sandbox(2, thief)
+    node.attach(other, [world.vif('net1', 1)])
+    world.node.rename(thief.pci, 'ens8v0')
+    world.node.delete_netns(other.netns)
+    node.detach(sandbox.container_id)
+    # The VF can be had all the same, also while its name cannot.
+    third = world.sandbox(3, device)
+    node.attach(third, [world.vif('net1', 1)])
+    node.check(third.container_id)
+    node.detach(third.container_id)
+    owing = {r.pci: bool(r.owed) for r in node.attachments()}
+    assert owing == {device.pci: True, thief.pci: False}
+    node.detach(other.container_id)
+    node.reconcile()
+    assert world.node.state() == before
     assert node.ledger.all() == ()
 
 

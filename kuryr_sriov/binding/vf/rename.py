@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 import errno
-import logging
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.binding import base
 from kuryr_sriov.host import wait
-
-LOG = logging.getLogger(__name__)
 
 
 def make_spare_name(pci: str) -> str:
@@ -21,11 +18,11 @@ def make_spare_name(pci: str) -> str:
 
 def rename_link(
     links: base.Links, link: model.Link, name: str, timeout: float
-) -> None:
-    """Rename it, even while udev is working on it.
+) -> str:
+    """The name that it has now: ``name``, even while udev is working on it.
 
     If somebody else's interface has the name, it gets a name that nobody
-    has, and not that of a pod. That is logged.
+    has, and not that of a pod.
 
     :param link: in the node's own netns; down.
     :param timeout: seconds for udev to be done.
@@ -47,13 +44,8 @@ def rename_link(
         return refusals > 1
 
     wait.wait_for(is_renamed, timeout, f'udev to be done with {link.name}')
-    if refusals > 1:
-        spare = make_spare_name(link.pci)
-        links.set(link.index, name=spare)
-        LOG.warning(
-            '%s is now %s, for its name %s is taken; rename it, or what has '
-            'its name',
-            link.pci,
-            spare,
-            name,
-        )
+    if refusals <= 1:
+        return name
+    spare = make_spare_name(link.pci)
+    links.set(link.index, name=spare)
+    return spare

@@ -70,7 +70,8 @@ class VfDriver(base.BindingDriver):
         Three ways are tried in turn: the netdev is moved home, its driver is
         rebound, the function is reset.
 
-        :raises Owed: no way restored it, or a rate waits for the PF's link.
+        :raises Owed: no way restored it, or a rate waits for the PF's link,
+            or the name for whoever has it.
         """
         way_home.WayHome(self, attachment).restore()
 

@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.binding.vf import rename, settings
+from kuryr_sriov.binding.vf import restore_netdev, settings
 
 if TYPE_CHECKING:
     from kuryr_sriov.binding.vf.vf_driver import VfDriver
@@ -37,7 +37,8 @@ class WayHome:
     def restore(self) -> None:
         """Try the three ways in turn, until one restores it.
 
-        :raises Owed: no way restored it, or a rate waits for the PF's link.
+        :raises Owed: no way restored it, or a rate waits for the PF's link,
+            or the name for whoever has it.
         """
         debt = ''
         failures: list[exceptions.KuryrSriovError] = []
@@ -151,41 +152,45 @@ class WayHome:
         original, pci = self._original, self._pci
         pf = self._driver.find_pf_control(self._host.pci.device(pci))
         if original.settings is None or pf is None:
-            self._restore_driver(fresh, silent=False)
-            return ''
+            return self._restore_driver(fresh, silent=False)
         current = pf.read()
         target = settings.unpin_mac(original, current)
         pf.restore(target, current)
         # Where the VF has told its MAC, the PF has forgotten it by now.
         told = original.mac == original.settings.mac and not original.pinned
-        self._restore_driver(
+        name = self._restore_driver(
             fresh, silent=told and target != original.settings
         )
         # By now the PF may show what the VF has told it, if it ever does.
-        return pf.restore(original.settings, pf.read())
+        rate = pf.restore(original.settings, pf.read())
+        return '; '.join(filter(None, (name, rate)))
 
-    def _restore_driver(self, fresh: bool, silent: bool) -> None:
+    def _restore_driver(self, fresh: bool, silent: bool) -> str:
         """Restore its driver, and all that the netdev had.
 
         :param silent: the PF does not know the VF's own MAC any more, and
             setting the one it has would be no change to the kernel.
+        :return: what is owed.
         """
         original, pci = self._original, self._pci
         # Also to the driver it has: a crash may have left driver_override.
         self._driver.bind_driver(pci, original.driver)
         if not original.ifname:
-            return
+            return ''
         link = self._driver.wait_for_link(pci)
-        left = () if fresh else list_leftovers(link, original)
+        left = () if fresh else restore_netdev.list_leftovers(link, original)
         if left:
             LOG.info(
                 '%s gets a new netdev because of %s', pci, ', '.join(left)
             )
             link = self._make_netdev()
-        self._remove_altnames(link, original)
+        links = self._host.links
+        restore_netdev.remove_altnames(links, link, original)
         silent = silent and link.mac == original.mac
-        if not silent and self._restored_at_once(link, original):
-            return
+        if not silent and restore_netdev.restored_at_once(
+            links, link, original
+        ):
+            return ''
         link = self._driver.wait_for_link(pci)
         if silent or not self._driver.set_mac(link, original.mac):
             link = self._make_netdev()
@@ -193,7 +198,9 @@ class WayHome:
                 raise settings.unsupported(
                     pci, 'mac', original.mac, 'the NIC keeps another'
                 )
-        self._restore_one_by_one(link, original)
+        return restore_netdev.restore_one_by_one(
+            links, link, original, self._driver.device_timeout
+        )
 
     def _restore_override(self) -> None:
         """Pin it to the driver that the operator has pinned it to.
@@ -207,62 +214,3 @@ class WayHome:
     def _make_netdev(self) -> model.Link:
         self._driver.rebind(self._host.pci.device(self._pci))
         return self._driver.wait_for_link(self._pci)
-
-    def _remove_altnames(
-        self, link: model.Link, original: model.VfState
-    ) -> None:
-        """Remove those that the pod gave it; the others are udev's.
-
-        udev gives it its own names again, and may make the name that it is
-        to have an alternative one for a moment.
-        """
-        ours = {*original.altnames, original.ifname}
-        for name in sorted(set(link.altnames) - ours):
-            self._host.links.remove_altname(link.index, name)
-
-    def _restored_at_once(
-        self, link: model.Link, original: model.VfState
-    ) -> bool:
-        """Restore it in one request, before udev names it, if that works."""
-        if link.up:  # most drivers refuse a MAC then
-            return False
-        try:
-            self._host.links.set(
-                link.index,
-                mac=original.mac,
-                mtu=original.mtu,
-                name=original.ifname,
-                alias=original.alias,
-                up=original.up,
-            )
-        except (exceptions.KernelError, exceptions.DeviceBusy):
-            return False
-        return True
-
-    def _restore_one_by_one(
-        self, link: model.Link, original: model.VfState
-    ) -> None:
-        if link.name != original.ifname:
-            rename.rename_link(
-                self._host.links,
-                link,
-                original.ifname,
-                self._driver.device_timeout,
-            )
-        if (link.mtu, link.alias) != (original.mtu, original.alias):
-            self._host.links.set(
-                link.index, mtu=original.mtu, alias=original.alias
-            )
-        if link.up != original.up:
-            self._host.links.set(link.index, up=original.up)
-
-
-def list_leftovers(link: model.Link, original: model.VfState) -> list[str]:
-    """Names of what somebody has left on a netdev that no request restores.
-
-    Nothing for a record of a release that did not record traits.
-    """
-    if not original.traits:
-        return []
-    differing = set(link.traits) ^ set(original.traits)
-    return sorted({trait.partition('=')[0] for trait in differing})

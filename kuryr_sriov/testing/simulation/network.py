@@ -100,6 +100,11 @@ class Network:
             index, name, hardware.NO_MAC, netns
         )
 
+    def remove_foreign(self, name: str, netns: str) -> None:
+        links = self._links(netns)
+        (index,) = (i for i, link in links.items() if link.name == name)
+        del links[index]
+
     def _next_index(self) -> int:
         self._last_index += 1
         return self._last_index

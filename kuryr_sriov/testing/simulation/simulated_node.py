@@ -215,6 +215,11 @@ class SimulatedNode:
         with self._kernel.lock:
             self._kernel.net.add_foreign(name, netns, index)
 
+    def remove_interface(self, name: str, netns: str = '') -> None:
+        """It is in nobody's way any more."""
+        with self._kernel.lock:
+            self._kernel.net.remove_foreign(name, netns)
+
     def rename(self, pci: str, ifname: str) -> None:
         """What udev, or a pod, does to an interface."""
         with self._kernel.lock:
