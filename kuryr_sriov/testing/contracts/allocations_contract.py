@@ -49,7 +49,7 @@ class AllocationsContract:
     def conf(self, kubelet: Kubelet) -> Any:
         """The source's section of kuryr.conf."""
         return types.SimpleNamespace(
-            kubelet_root_dir=str(kubelet.root), kubelet_timeout=1.0
+            kubelet_root_dir=str(kubelet.root), kubelet_timeout=30.0
         )
 
     @pytest.fixture
