@@ -13,20 +13,54 @@ TRANSIENT = frozenset(
         # iavf_open while it resets, ice_check_vf_ready_for_cfg ("in reset.
         # Try again."), rename of an interface that is up (before Linux 6.2),
         # driver core
+        # mlx5: MLX5_CMD_STAT_RES_BUSY
         errno.EBUSY,
         # i40e_ndo_set_vf_mac and its like ("still in reset. Try again.", or
         # another operation is pending), ice_check_vf_ready_for_reset,
-        # iavf_set_mac without an answer of the PF in 2.5 s
+        # iavf_set_mac without an answer of the PF in 2.5 s; mlx5:
+        # MLX5_CMD_STAT_NO_RES_ERR
         errno.EAGAIN,
         # a signal: the socket's own wait; iavf_set_mac's is the next one
         errno.EINTR,
         ERESTARTSYS,
-        # any driver, and the socket itself
+        # any driver, and the socket itself; mlx5: MLX5_CMD_STAT_LIM_ERR
         errno.ENOMEM,
         errno.ENOBUFS,
+        # sfc: efx_mcdi_rpc_start, while the controller of the NIC resets
+        errno.ENETDOWN,
     }
 )
 """The same request may succeed later."""
+
+SETTING_REFUSED = frozenset(
+    {
+        # most drivers; igb_ndo_set_vf_bw and ixgbe_ndo_set_vf_bw also for a
+        # rate while the PF has no link
+        errno.EINVAL,
+        # no such operation (do_setvfinfo), or none in this mode: mlx5, sfc
+        errno.EOPNOTSUPP,
+        # mlx5_eswitch_get_vport: the function is no manager of a switch
+        errno.EPERM,
+        # a VLAN of another protocol than 802.1Q: igb, ixgbe, i40e, ice, bnxt
+        errno.EPROTONOSUPPORT,
+        # netlink's own check of numbers (nla_validate_int_range)
+        errno.ERANGE,
+    }
+)
+"""The NIC does not do what was asked for."""
+
+PERHAPS_NOT_READY = frozenset(
+    {
+        # ice_check_vf_ready_for_cfg: the VF is disabled while something else
+        # resets it, for 800 ms and longer; bnxt_vf_ndo_prep: the PF is down
+        errno.EINVAL,
+    }
+)
+"""A refusal that may also mean that the VF cannot be configured just now.
+
+Then the PF does not tell of that VF either: the same check precedes it, and
+the kernel leaves such a VF out (rtnl_fill_vfinfo).
+"""
 
 MAC_REFUSED = frozenset(
     {

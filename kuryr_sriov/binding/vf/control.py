@@ -9,7 +9,7 @@ import dataclasses
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.binding import base
 from kuryr_sriov.binding.vf import interfaces, settings
-from kuryr_sriov.host import wait
+from kuryr_sriov.host import errnos, wait
 
 
 class LinkDown(exceptions.DeviceBusy):
@@ -54,7 +54,7 @@ class PfControl:
             raise exceptions.DeviceBusy(
                 f'{pf.link.name} ({pf.link.pci}) tells nothing of its VF '
                 f'{self._vf} ({self._device.pci}), which may be resetting; '
-                'see its sriov_numvfs, and the kernel log'
+                'see its sriov_numvfs, whether it is up, and the kernel log'
             )
         return held
 
@@ -76,16 +76,26 @@ class PfControl:
                     getattr(target, name),
                     'the NIC has none',
                 )
-        refusal: exceptions.KernelError | None = None
+        refusal = self._send_settings(changes)
+        if refusal and refusal.errno in errnos.PERHAPS_NOT_READY:
+            self.read()  # fails while it is not ready
+            refusal = self._send_settings(changes)
+        self._verify_applied(target, refusal)
+
+    def _send_settings(
+        self, changes: model.VfSettings
+    ) -> exceptions.KernelError | None:
+        """How the kernel refuses; None where it does not.
+
+        It does not say which setting: those that are read back tell.
+        """
         try:
             self._links.set_vf(self._index, self._vf, changes)
         except exceptions.KernelError as error:
-            # The kernel does not say which setting was refused: those that
-            # are read back tell.
-            if error.errno not in settings.UNSUPPORTED:
+            if error.errno not in errnos.SETTING_REFUSED:
                 raise
-            refusal = error
-        self._verify_applied(target, refusal)
+            return error
+        return None
 
     def restore(
         self, target: model.VfSettings, current: model.VfSettings

@@ -25,17 +25,6 @@ GUEST = model.VfSettings(
 
 NO_MAC = '00:00:00:00:00:00'
 
-# How drivers of NICs refuse a setting: they do not agree on one number.
-UNSUPPORTED = frozenset(
-    {
-        errno.EINVAL,
-        errno.EOPNOTSUPP,
-        errno.EPERM,
-        errno.EPROTONOSUPPORT,
-        errno.ERANGE,
-    }
-)
-
 
 def wanted(vif: model.Vif) -> model.VfSettings:
     """What the PF is to hold for the VIF's VF.

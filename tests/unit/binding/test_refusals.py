@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an 82576 refuses is named as what was asked for."""
 
+import dataclasses
+import errno
 import types
 
 import pytest
@@ -71,13 +73,60 @@ def test_what_the_nic_cannot_do_is_no_matter_of_its_link(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'asked', [{'link_state': 'enable'}, {'max_tx_rate': 100}], ids=str
+    ('asked', 'times'),
+    [
+        ({'link_state': 'enable'}, 1),
+        # EINVAL may also mean that the VF is being reset: it is asked again.
+        ({'max_tx_rate': 100}, 2),
+    ],
+    ids=str,
 )
-def test_a_refusal_is_final_at_once(tmp_path, asked):
+def test_a_refusal_is_final_at_once(tmp_path, asked, times):
     """Others wait for the PF's lock: only what was accepted is waited for."""
     driver, attachment = prepare(tmp_path, asked)
     requests = driver.host.links.requests
-    before = requests['pf']
+    before = requests.copy()
     with pytest.raises(exceptions.KuryrSriovError):
         driver.connect(attachment)
-    assert requests['pf'] == before + 1
+    assert requests['set_vf'] - before['set_vf'] == times
+    assert requests['pf'] - before['pf'] == times
+
+
+@pytest.fixture
+def not_ready(tmp_path, monkeypatch):
+    """A driver, an attachment, and a NIC whose first answer is EINVAL.
+
+    Called with what the PF tells meanwhile of what it holds for its VFs.
+    """
+
+    def not_ready(meanwhile=lambda vfs: vfs):
+        driver, attachment = prepare(tmp_path, {}, plugged=True)
+        links = driver.host.links
+        pf, set_vf = links.pf, links.set_vf
+
+        def refuse(*arguments):
+            def tell(index):
+                told = pf(index)
+                return dataclasses.replace(told, vfs=meanwhile(told.vfs))
+
+            monkeypatch.setattr(links, 'pf', tell)
+            monkeypatch.setattr(links, 'set_vf', set_vf)
+            raise exceptions.KernelError('is disabled', errno.EINVAL)
+
+        monkeypatch.setattr(links, 'set_vf', refuse)
+        return driver, attachment
+
+    return not_ready
+
+
+def test_a_vf_that_was_not_ready_is_asked_again(not_ready):
+    """As of ice, while something else resets it."""
+    driver, attachment = not_ready()
+    driver.connect(attachment)
+    driver.check(attachment)
+
+
+def test_a_vf_that_its_pf_still_tells_nothing_of_is_worth_a_retry(not_ready):
+    driver, attachment = not_ready(lambda vfs: (None,))
+    with pytest.raises(exceptions.DeviceBusy, match='tells nothing of its VF'):
+        driver.connect(attachment)
