@@ -47,7 +47,7 @@ coverage: $(READY)  ## of "make test", "neutron" and "kubernetes" together
 	$(BIN)/coverage report --fail-under=$(COVERAGE)
 
 lab: $(READY)  ## the tests that need hardware: VFs in an emulated machine
-	python3 -m tools.lab test $(ARGS)
+	python3 -m tools.lab test --everywhere $(ARGS)
 
 lab-shell: $(READY)  ## a root shell in that machine
 	python3 -m tools.lab shell

@@ -16,14 +16,27 @@ from kuryr_sriov import model
 from kuryr_sriov.node import Node
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder as impossible on an ordinary machine."""
-    if labnode.in_lab():
-        return
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Leave out what is for another machine; outside of the lab, skip all."""
     here = __file__.rpartition('/')[0]
-    for item in items:
-        if str(item.path).startswith(here):
+    ours = [item for item in items if str(item.path).startswith(here)]
+    if not labnode.in_lab():
+        for item in ours:
             item.add_marker(pytest.mark.skip(reason='needs "make lab"'))
+        return
+    machine = labnode.topology()
+    others = [item for item in ours if machine_of(item) != machine]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+
+
+def machine_of(item: pytest.Item) -> str:
+    """The machine that a test is for, by its marker ``topology``."""
+    marker = item.get_closest_marker('topology')
+    return str(marker.args[0]) if marker else 'default'
 
 
 @pytest.fixture(scope='session')

@@ -72,6 +72,10 @@ class Device:
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.pci!r})'
 
+    def read(self, name: str) -> str:
+        """What a file of its folder in sysfs says."""
+        return (self.path / name).read_text().strip()
+
     @property
     def driver(self) -> str | None:
         """Name of the driver that is bound to it."""
@@ -88,11 +92,14 @@ class Device:
     @property
     def netdev(self) -> str | None:
         """Name of its network device, if it has one in this namespace."""
-        try:
-            names = os.listdir(self.path / 'net')
-        except FileNotFoundError:
-            return None
+        folder = self._find_net()
+        names = os.listdir(folder) if folder else []
         return names[0] if names else None
+
+    def _find_net(self) -> Path | None:
+        """Its folder of network devices: of a virtio card's device its own."""
+        found = [self.path / 'net', *self.path.glob('virtio*/net')]
+        return next((path for path in found if path.is_dir()), None)
 
     @property
     def ifname(self) -> str:
@@ -106,8 +113,11 @@ class Device:
         name = self.netdev
         if name is None or not has_udev():
             return name
+        folder = self._find_net()
+        if folder is None:
+            return None
         try:
-            index = (self.path / 'net' / name / 'ifindex').read_text().strip()
+            index = (folder / name / 'ifindex').read_text().strip()
             record = Path(f'/run/udev/data/n{index}').read_text()
         except FileNotFoundError:
             return None
@@ -118,6 +128,20 @@ class Device:
         """What ``ip -j link`` says of its network device here."""
         shown = run('ip', '-j', '-d', 'link', 'show', self.ifname)
         return dict(json.loads(shown)[0])
+
+    def state(self) -> dict[str, Any]:
+        """All that an attachment could leave changed."""
+        settle()
+        state: dict[str, Any] = {
+            'driver': self.driver,
+            'override': self.read('driver_override'),
+        }
+        if self.driver not in (None, 'vfio-pci'):
+            link = self.link()
+            for name in ('ifname', 'address', 'mtu', 'ifalias', 'altnames'):
+                state[name] = link.get(name)
+            state['up'] = 'UP' in link['flags']
+        return state
 
     def unbind(self) -> None:
         """Take its driver away, if it has one."""
@@ -155,19 +179,8 @@ class VirtualFunction(Device):
         return next(info for info in infos if info['vf'] == self.index)
 
     def state(self) -> dict[str, Any]:
-        """All that an attachment could leave changed."""
-        settle()
-        state: dict[str, Any] = {
-            'driver': self.driver,
-            'override': (self.path / 'driver_override').read_text().strip(),
-            'pf': self.info(),
-        }
-        if self.driver == VF_DRIVER:
-            link = self.link()
-            for name in ('ifname', 'address', 'mtu', 'ifalias', 'altnames'):
-                state[name] = link.get(name)
-            state['up'] = 'UP' in link['flags']
-        return state
+        """All that an attachment could leave changed, here and on the PF."""
+        return {**super().state(), 'pf': self.info()}
 
     def reset(self) -> None:
         """As if made anew: nothing set by the PF, its driver bound anew.
@@ -187,6 +200,19 @@ class VirtualFunction(Device):
     def configure(self, *words: str) -> None:
         """``ip link set PF vf N ...``."""
         run('ip', 'link', 'set', self.pf.ifname, 'vf', str(self.index), *words)
+
+
+class PlainFunction(Device):
+    """A card without SR-IOV: what a VF is to a VM.
+
+    :param mac: as it was set outside of the machine.
+    """
+
+    def __init__(self, pci: str, name: str, wire: str, mac: str) -> None:
+        super().__init__(pci)
+        self.name = name
+        self.wire = wire
+        self.mac = mac
 
 
 class PhysicalFunction(Device):
@@ -228,7 +254,7 @@ class PhysicalFunction(Device):
         Those that are there are reset; if there are too few, or one cannot
         be reset, all are made anew.
         """
-        if int((self.path / 'sriov_numvfs').read_text()) < count:
+        if int(self.read('sriov_numvfs')) < count:
             return self.make_vfs(count)
         self.set_up()
         vfs = [VirtualFunction(self, index) for index in range(count)]
@@ -252,7 +278,7 @@ class PhysicalFunction(Device):
 
     def remove_vfs(self) -> None:
         """No VF is left, wherever its network device is."""
-        if (self.path / 'sriov_numvfs').read_text().strip() != '0':
+        if self.read('sriov_numvfs') != '0':
             (self.path / 'sriov_numvfs').write_text('0')
             settle()
 
@@ -320,6 +346,7 @@ class Lab:
         with open(os.environ['KURYR_SRIOV_LAB'], encoding='utf-8') as source:
             described = json.load(source)
         self.pfs = [PhysicalFunction(**pf) for pf in described['pfs']]
+        self.plain = [PlainFunction(**card) for card in described['plain']]
         self.results = Path(os.environ['KURYR_SRIOV_LAB_RESULTS'])
 
     def state(self) -> list[object]:
@@ -337,6 +364,12 @@ class Lab:
     def on_wire(self, wire: str) -> list[PhysicalFunction]:
         """The PFs that share a wire."""
         return [pf for pf in self.pfs if pf.wire == wire]
+
+
+def topology() -> str:
+    """Which machine this is; ``default`` is the one without a file."""
+    with open(os.environ['KURYR_SRIOV_LAB'], encoding='utf-8') as source:
+        return str(json.load(source)['name'])
 
 
 def in_lab() -> bool:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,18 @@ class Conf:
     device_timeout: float = DEVICE_TIMEOUT
 
 
-def start(folder: Path, **arguments: Any) -> Node:
-    """The library with its state in *folder*; to be closed."""
+def start(
+    folder: Path, options: Mapping[str, str] | None = None, **arguments: Any
+) -> Node:
+    """The library with its state in *folder*; to be closed.
+
+    :param options: more of ``[sriov]``.
+    """
     file = folder / 'kuryr.conf'
-    file.write_text(
-        CONF.format(state=folder / 'state', timeout=DEVICE_TIMEOUT),
-        encoding='utf-8',
-    )
+    text = CONF.format(state=folder / 'state', timeout=DEVICE_TIMEOUT)
+    for name, value in (options or {}).items():
+        text += f'{name} = {value}\n'
+    file.write_text(text, encoding='utf-8')
     return Node(loading.load_config(files=[str(file)]), **arguments)
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shlex
 import shutil
 import subprocess
 import tarfile
@@ -14,12 +13,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools.lab.cards import machine_words
 from tools.lab.guest import Guest, Job
 from tools.lab.images import TarSize, add_tree
-from tools.lab.prepare import Machine, cache_folder, locked
+from tools.lab.orders import write_orders
+from tools.lab.prepare import (
+    Machine,
+    cache_folder,
+    locked,
+    prepare_modules,
+)
 from tools.lab.process import need, run
-from tools.lab.recipes import GUEST_SCRIPTS, Toolbox
-from tools.lab.topology import NODE_ADDRESS, Topology
+from tools.lab.recipes import Toolbox
+from tools.lab.topology import Topology
 
 NOT_COPIED = frozenset(
     (
@@ -40,6 +46,9 @@ def boot(machine: Machine, topology: Topology, job: Job) -> int:
     with run_folder() as folder:
         shared = folder / 'shared'
         shared.mkdir()
+        (shared / 'built').mkdir()
+        for module in prepare_modules(machine, topology.builds):
+            shutil.copy(module, shared / 'built')
         pack_project(job, folder)
         write_orders(shared, topology, machine, job)
         modules = machine.toolbox.root / 'usr/lib/x86_64-linux-gnu/qemu'
@@ -124,58 +133,6 @@ def copy_if_there(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def write_orders(
-    shared: Path, topology: Topology, machine: Machine, job: Job
-) -> None:
-    """Fill the folder that host and guest share."""
-    shutil.copy(GUEST_SCRIPTS / 'start.sh', shared)
-    trees = ''.join(f'{tree}\n' for tree in machine.python_trees)
-    path = f'{job.interpreter.parent}:/usr/sbin:/usr/bin:/sbin:/bin'
-    lines = [
-        f'export {name}={shlex.quote(value)}'
-        for name, value in {**job.environment, 'PATH': path}.items()
-    ]
-    lines.append(f'cd {shlex.quote(str(job.repository))}')
-    if job.command:
-        lines.append(f'exec {shlex.join(job.command)}')
-    else:
-        (shared / 'interactive').touch()
-        lines.append(f'stty {terminal_size()}')
-        lines.append('. /run/lab/welcome')
-    (shared / 'python-trees').write_text(trees, encoding='utf-8')
-    (shared / 'topology').write_text(topology.guest_table(), encoding='utf-8')
-    (shared / 'modules').write_text(' '.join(job.modules), encoding='utf-8')
-    (shared / 'kept-folders').write_text(
-        ''.join(f'{path}\n' for path in job.kept), encoding='utf-8'
-    )
-    (shared / 'network').write_text(
-        f'{NODE_ADDRESS}/24 10.0.2.2\n' if topology.ports else '',
-        encoding='utf-8',
-    )
-    (shared / 'command').write_text('\n'.join(lines) + '\n', encoding='utf-8')
-    (shared / 'scratch-folders').write_text(
-        ''.join(f'{path}\n' for path in scratch_folders(job)),
-        encoding='utf-8',
-    )
-    shutil.copy(GUEST_SCRIPTS / 'welcome.sh', shared / 'welcome')
-
-
-def scratch_folders(job: Job) -> list[Path]:
-    """Folders that begin empty in the guest, unless the project is there."""
-    needed = (job.interpreter, job.repository)
-    return [
-        folder
-        for folder in (Path('/tmp'), Path('/var/tmp'))
-        if not any(folder in path.parents for path in needed)
-    ]
-
-
-def terminal_size() -> str:
-    """Size of this terminal as words for stty."""
-    size = shutil.get_terminal_size()
-    return f'rows {size.lines} cols {size.columns}'
-
-
 def qemu_words(
     machine: Machine, topology: Topology, job: Job, folder: Path
 ) -> list[str]:
@@ -184,7 +141,8 @@ def qemu_words(
     kvm = os.environ.get('KURYR_SRIOV_LAB_ACCEL') == 'kvm'
     kernel_options = [
         *('console=ttyS0', 'quiet', 'loglevel=4', 'panic=-1', 'nokaslr'),
-        *('mitigations=off', 'intel_iommu=on', 'iommu.strict=0'),
+        *('mitigations=off', 'iommu.strict=0'),
+        f'intel_iommu={"on" if topology.iommu else "off"}',
         *('random.trust_cpu=on', 'printk.devkmsg=on'),
         # a busy host delays timer interrupts past what the kernel tolerates
         *('no_timer_check', 'nowatchdog', 'tsc=nowatchdog'),
@@ -205,7 +163,6 @@ def qemu_words(
         *('-machine', 'q35,kernel-irqchip=split'),
         *('-accel', 'kvm' if kvm else 'tcg,thread=multi'),
         *('-cpu', 'host' if kvm else 'Nehalem'),
-        *('-device', 'intel-iommu,intremap=on,caching-mode=on'),
         *('-kernel', machine.kernel, '-initrd', machine.initramfs),
         *('-append', ' '.join(kernel_options)),
         *('-serial', f'file:{folder / "console.log"}'),
@@ -235,7 +192,7 @@ def qemu_words(
             '-device',
             f'virtio-9p-pci,fsdev={tag},mount_tag={tag}',
         ]
-    return [str(word) for word in words] + topology.qemu_arguments()
+    return [str(word) for word in words] + machine_words(topology)
 
 
 def keep(folder: Path, results: Path) -> None:

@@ -127,21 +127,20 @@ class Apt:
         )
         return sorted((self.root / 'archives').glob('*.deb'))
 
-    def newest_kernel(self) -> str:
-        """Name of the package that holds Debian's default kernel."""
+    def depends(self, name: str) -> list[str]:
+        """Names of the packages that one depends on directly."""
         said = run(
-            [
-                self._apt_cache,
-                *self._options(),
-                'depends',
-                'linux-image-amd64',
-            ],
-            doing='looking for the kernel',
+            [self._apt_cache, *self._options(), 'depends', name],
+            doing=f'looking for what {name} depends on',
             remedy=REMEDY,
         )
-        for line in said.splitlines():
-            word, _, name = line.strip().partition(' ')
-            if word == 'Depends:' and name.startswith('linux-image-'):
+        words = [line.strip().partition(' ') for line in said.splitlines()]
+        return [name for word, _, name in words if word == 'Depends:']
+
+    def newest_kernel(self) -> str:
+        """Name of the package that holds Debian's default kernel."""
+        for name in self.depends('linux-image-amd64'):
+            if name.startswith('linux-image-'):
                 return name
         raise LabError('linux-image-amd64 names no kernel', REMEDY)
 

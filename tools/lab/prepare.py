@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tools.lab import packages
 from tools.lab.errors import LabError
+from tools.lab.kernelmodules import BUILDS, kernel_release, make_modules
 from tools.lab.process import run, say
 from tools.lab.recipes import (
     BOOT_MODULES,
@@ -98,6 +100,32 @@ def prepare(interpreter: Path, repository: Path) -> Machine:
             python_image=python / 'python.img',
             python_trees=tuple(str(tree) for tree in trees),
         )
+
+
+def prepare_modules(machine: Machine, builds: Sequence[str]) -> list[Path]:
+    """Files of the modules that are built for the machine's kernel.
+
+    :raises LabError: they cannot be built.
+    """
+    release = packages.host_release()
+    folder = cache_folder()
+    found: list[Path] = []
+    with locked(folder / 'lock'):
+        for name in builds:
+            build = BUILDS[name]
+            ready = cached(
+                folder / f'modules-{name}',
+                f'{RECIPE} {kernel_release(machine.kernel)} {build}',
+                f'modules {", ".join(build.modules)}',
+                functools.partial(
+                    make_modules,
+                    build=build,
+                    release=release,
+                    kernel=machine.kernel,
+                ),
+            )
+            found += sorted(ready.glob('*.ko'))
+    return found
 
 
 def check_machine() -> None:

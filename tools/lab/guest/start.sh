@@ -54,15 +54,25 @@ while read -r tree; do
     number=$((number + 1))
 done < $shared/python-trees
 
+# Modules that were built for this machine take the place of Debian's.
+for built in $shared/built/*.ko; do
+    [ -e "$built" ] || continue
+    module=$(basename "$built" .ko)
+    mount --bind "$built" "$(modinfo -n "$module")" || fail "no $module"
+done
+mkdir -p /etc/modprobe.d
+cp $shared/modprobe.conf /etc/modprobe.d/lab.conf
+
 if [ -z "$(grep -w nolabudev /proc/cmdline)" ]; then
     mkdir -p /run/udev
     /usr/lib/systemd/systemd-udevd --daemon || fail 'udevd does not start'
 fi
 modprobe -a igb igbvf vfio-pci virtio_net $(cat $shared/modules) || fail 'a driver cannot be loaded'
 
-# Which PF is which: a function of the card behind the root port named here.
+# Which card is which: a function behind the root port named here.
 {
-    separator='{"pfs": ['
+    printf '{"name": "%s", ' "$(cat $shared/topology-name)"
+    separator='"pfs": ['
     while read -r name wire vfs port function; do
         path=$(echo /sys/bus/pci/devices/"$port"/0000:??:00."$function")
         [ -e "$path/sriov_totalvfs" ] || fail "no PF behind $port"
@@ -70,6 +80,15 @@ modprobe -a igb igbvf vfio-pci virtio_net $(cat $shared/modules) || fail 'a driv
             "$separator" "$name" "$wire" "$vfs" "${path##*/}"
         separator=', '
     done < $shared/topology
+    printf '], "plain": ['
+    separator=
+    while read -r name wire mac port; do
+        path=$(echo /sys/bus/pci/devices/"$port"/0000:??:00.0)
+        [ -e "$path/vendor" ] || fail "no card behind $port"
+        printf '%s{"name": "%s", "wire": "%s", "mac": "%s", "pci": "%s"}' \
+            "$separator" "$name" "$wire" "$mac" "${path##*/}"
+        separator=', '
+    done < $shared/plain
     printf ']}\n'
 } > /run/topology.json
 if command -v udevadm > /dev/null && [ -d /run/udev ]; then
