@@ -8,8 +8,24 @@ from __future__ import annotations
 
 import abc
 
-from kuryr_sriov import model
+from kuryr_sriov import exceptions, model
 from kuryr_sriov.binding.vf import vf_driver
+
+NOIOMMU_REMEDY = (
+    'switch the IOMMU on (VT-d or AMD-Vi in the firmware, on Intel '
+    'intel_iommu=on), or, if whoever runs pods here may own the node, say '
+    'allow_unsafe_noiommu = true in [sriov]'
+)
+
+
+def is_noiommu_allowed(allowed: bool | None, is_guest: bool) -> bool:
+    """Whether a VF may be driven without an IOMMU on this node.
+
+    :param allowed: ``[sriov] allow_unsafe_noiommu``.
+    """
+    # A VM's VF reaches no more than the VM: the IOMMU of its hypervisor sees
+    # to that. And few VMs have an IOMMU of their own.
+    return is_guest if allowed is None else allowed
 
 
 class UserspaceDriver(vf_driver.VfDriver):
@@ -48,6 +64,25 @@ class UserspaceDriver(vf_driver.VfDriver):
 
 class VfioDriver(UserspaceDriver):
     """``vfio-pci``, with IOMMU or in no-IOMMU mode."""
+
+    def connect(self, attachment: model.Attachment) -> None:
+        """Refuse no-IOMMU mode where it is not allowed.
+
+        :raises UnsupportedSetting: it is not.
+        """
+        device = self.host.pci.device(attachment.pci)
+        # Behind an IOMMU each function is in a group; without one, VFIO makes
+        # a group for as long as it has the function.
+        if not device.iommu_group or device.noiommu:
+            # a vendor's subclass may have a section of its own
+            allowed = getattr(self.conf, 'allow_unsafe_noiommu', None)
+            if not is_noiommu_allowed(allowed, self.host.is_guest):
+                raise exceptions.UnsupportedSetting(
+                    f'{device.pci} is behind no IOMMU: a program that has it '
+                    f'could reach all memory of this node; {NOIOMMU_REMEDY}',
+                    'driver',
+                )
+        super().connect(attachment)
 
     def device_nodes(self, device: model.PciDevice) -> tuple[str, ...]:
         """``/dev/vfio/N``; in no-IOMMU mode ``/dev/vfio/noiommu-N``."""

@@ -162,6 +162,14 @@ OPTIONS = (
         'network function without PF is no VF, and is refused: nobody could '
         'put it on a VLAN.',
     ),
+    cfg.BoolOpt(
+        'allow_unsafe_noiommu',
+        help='Whether vfio-pci may take a VF that is behind no IOMMU, where '
+        'vfio has its enable_unsafe_noiommu_mode on. A program that drives '
+        'such a VF can reach all memory of this node. If unset, a virtual '
+        'machine may, since its hypervisor keeps the VF to the memory of that '
+        'machine; bare metal may not.',
+    ),
     cfg.StrOpt(
         'state_dir',
         default='/var/lib/kuryr-sriov',

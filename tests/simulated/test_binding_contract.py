@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Our binding drivers keep the contract on the simulated node."""
 
+import types
+
 import pytest
 
 from kuryr_sriov.binding.netdevice import BifurcatedDriver, NetdeviceDriver
@@ -50,6 +52,12 @@ class TestVfioOfAVfHeldByVfio(TestVfio):
 
 class TestVfioWithoutIommu(TestVfio):
     iommu = 'noiommu'
+
+    @pytest.fixture
+    def conf(self):
+        return types.SimpleNamespace(
+            device_timeout=5.0, allow_unsafe_noiommu=True
+        )
 
 
 class TestUio(SimulatedBindingContract):

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kuryr_sriov import model
+from kuryr_sriov.binding.userspace import NOIOMMU_REMEDY, is_noiommu_allowed
 from kuryr_sriov.cmd.check.findings import Result, Subject, failed, ok, warning
 from kuryr_sriov.host.pci_functions import USERSPACE_DRIVERS
 
@@ -101,6 +102,17 @@ def _check_iommu(subject: Subject) -> Result:
     if any(f.iommu_group and not f.noiommu for f in pci.functions.list_all()):
         return ok('the IOMMU is on')
     if pci.functions.noiommu_mode():
+        sriov = subject.conf.sriov
+        if not is_noiommu_allowed(
+            sriov.allow_unsafe_noiommu,
+            sriov.node_is_guest or subject.host.is_guest,
+        ):
+            return failed(
+                'There is no IOMMU. vfio has its no-IOMMU mode on, but this '
+                'node does not allow it: a pod with a VF could reach all of '
+                'its memory.',
+                f'Either {NOIOMMU_REMEDY}.',
+            )
         return ok(
             'no-IOMMU mode: a pod with a VF can reach all memory of this '
             'node, as usual in a VM'

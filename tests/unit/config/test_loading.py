@@ -125,6 +125,7 @@ def test_defaults_are_those_of_kuryr_kubernetes_and_valid():
         'vif_driver': 'neutron',
         'node_name': '',
         'node_is_guest': False,
+        'allow_unsafe_noiommu': None,
         'attachment_hooks': [],
         'state_dir': '/var/lib/kuryr-sriov',
         'device_timeout': 10.0,

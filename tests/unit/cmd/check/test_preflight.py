@@ -392,15 +392,17 @@ def test_a_missing_userspace_driver_fails(machine):
 
 
 @pytest.mark.parametrize(
-    ('iommu', 'status', 'words'),
+    ('iommu', 'allowed', 'status', 'words'),
     [
-        ('off', 'failed', 'There is no IOMMU'),
-        ('noiommu', 'ok', 'no-IOMMU mode'),
+        ('off', 'true', 'failed', 'There is no IOMMU'),
+        ('noiommu', 'true', 'ok', 'no-IOMMU mode'),
+        ('noiommu', 'false', 'failed', 'this node does not allow it'),
     ],
 )
 def test_vfio_needs_an_iommu_or_its_absence_allowed(
-    machine, tmp_path, iommu, status, words
+    machine, tmp_path, iommu, allowed, status, words
 ):
+    machine.sriov['allow_unsafe_noiommu'] = allowed
     machine.node = SimulatedNode(
         tmp_path / 'other', [Pf(PF, 'ens6', vfs=2)], iommu=iommu
     )
@@ -409,7 +411,30 @@ def test_vfio_needs_an_iommu_or_its_absence_allowed(
     assert words in result.message
 
 
+def test_bare_metal_does_not_allow_noiommu_mode_by_itself(machine, tmp_path):
+    machine.node = SimulatedNode(
+        tmp_path / 'other', [Pf(PF, 'ens6', vfs=2)], iommu='noiommu'
+    )
+    _, result = machine.results('userspace')
+    assert result.status == 'failed'
+    assert 'allow_unsafe_noiommu = true' in result.remedy
+
+
+@pytest.mark.parametrize('said', [True, False])
+def test_a_vm_allows_noiommu_mode(machine, tmp_path, said):
+    """Whether its processor says that it is one, or the operator does."""
+    function = Pf(PF, 'ens6', vfs=2) if said else Vf(PF, 'ens6')
+    if said:
+        machine.sriov['node_is_guest'] = 'true'
+    machine.node = SimulatedNode(
+        tmp_path / 'other', [function], iommu='noiommu'
+    )
+    _, result = machine.results('userspace')
+    assert result.status == 'ok'
+
+
 def test_in_noiommu_mode_a_bound_vf_is_no_iommu(machine, tmp_path):
+    machine.sriov['allow_unsafe_noiommu'] = 'true'
     machine.node = SimulatedNode(
         tmp_path / 'other',
         [Pf(PF, 'ens6', vfs=2, vf_driver='vfio-pci')],
