@@ -163,6 +163,24 @@ def test_what_is_given_up_can_be_had_at_once(pair, leases):
     assert leases.holder == 'two'
 
 
+def test_what_another_holds_by_now_is_not_given_up(pair, leases):
+    """It was taken by hand, and we have not looked since."""
+    one, _ = pair
+    one.look()
+    leases.lease['spec']['holderIdentity'] = 'kubectl'
+    one.give_up()
+    assert leases.holder == 'kubectl'
+    assert not one.is_leader()
+
+
+def test_a_lease_that_is_gone_is_not_made_to_be_given_up(pair, leases):
+    one, _ = pair
+    one.look()
+    leases.lease = None
+    one.give_up()
+    assert leases.lease is None
+
+
 def test_giving_up_to_an_api_server_that_is_away(pair, leases, caplog):
     one, _ = pair
     one.look()

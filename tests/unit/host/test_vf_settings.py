@@ -121,6 +121,17 @@ def test_what_is_none_is_not_sent():
     assert vf_settings.encode(7, model.VfSettings()) == attribute(0x8001, b'')
 
 
+@pytest.mark.parametrize(
+    'half',
+    [{'vlan': 5}, {'vlan_qos': 3}, {'min_tx_rate': 1}, {'max_tx_rate': 1}],
+)
+def test_half_a_group_is_not_sent(half):
+    """The rest would be made up; see ``complete_groups``."""
+    alone = vf_settings.encode(7, model.VfSettings(trust=True))
+    both = vf_settings.encode(7, model.VfSettings(trust=True, **half))
+    assert both == alone
+
+
 def test_what_the_nic_does_not_report_is_none():
     """rtnl_fill_vfinfo presets these to -1."""
     unreported = [

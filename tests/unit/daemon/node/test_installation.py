@@ -118,6 +118,40 @@ def test_it_is_added_again_when_the_primary_cni_rewrites_its_list(tmp_path):
     assert OURS in json.loads(path.read_text())['plugins']
 
 
+def test_it_looks_once_for_each_change_and_then_waits(tmp_path):
+    """What happened was taken note of: it is no reason to look again."""
+    with keeping(tmp_path) as keeper:
+        looks, insert = [], keeper._conflist.insert
+
+        def count():
+            looks.append(1)
+            return insert()
+
+        keeper._conflist.insert = count
+        path = tmp_path / '10-bridge.conflist'
+        replace(path, LIST)
+        wait_until_ours(path)
+        (tmp_path / 'last').write_text('')
+        deadline = time.monotonic() + installation.LOOK_AGAIN / 2
+        seen = -1
+        while seen != len(looks):  # until it is quiet
+            assert time.monotonic() < deadline
+            seen = len(looks)
+            time.sleep(0.3)
+    # Events per change: made, written, renamed, and those of our own.
+    assert 0 < len(looks) <= 20
+
+
+def test_nothing_is_left_open(tmp_path):
+    def count_open():
+        return len(os.listdir('/proc/self/fd'))
+
+    before = count_open()
+    with keeping(tmp_path / 'net.d'):
+        assert count_open() > before
+    assert count_open() == before
+
+
 def test_it_does_not_fight_without_end(tmp_path, caplog):
     """Another program that also wants to be last, and always rewrites."""
     path = tmp_path / '10-bridge.conflist'

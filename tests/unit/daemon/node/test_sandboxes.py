@@ -88,6 +88,17 @@ def test_nothing_is_kept_of_sandboxes_that_are_done(sandboxes):
     assert not sandboxes._sandboxes
 
 
+def test_the_end_of_one_is_not_the_end_of_all_that_use_it(sandboxes):
+    """A retry may come while the first ADD still waits, and end sooner."""
+    with sandboxes.adding('a') as first:
+        with sandboxes.adding('a'):
+            pass
+        with sandboxes.deleting('a', 60):
+            pass
+        with pytest.raises(TransientError, match='deleted this sandbox'):
+            first.check()
+
+
 def test_nobody_waits_without_end(sandboxes):
     with sandboxes.adding('a') as adding, adding.alone(60):
         with (
