@@ -21,6 +21,7 @@ from kuryr_sriov.handlers.events import (
     telling,
 )
 from kuryr_sriov.handlers.pipeline import Pipeline
+from kuryr_sriov.handlers.vif_drivers import VifDrivers
 from kuryr_sriov.npwg import requests
 
 
@@ -49,26 +50,37 @@ class Controller:
         observe: Observer = ignore_event,
     ) -> None:
         loading.validate_config(conf, plugins.list_installed())
-        vif_driver = plugins.load_plugin(
-            plugins.VIF_DRIVERS, conf.sriov.vif_driver
-        )
         subnet_driver = plugins.load_plugin(
             plugins.SUBNET_DRIVERS, conf.sriov.subnet_driver
         )
-        self.vifs: base.PodVIFDriver = vif_driver(
-            loading.read_section(conf, vif_driver), cluster_uid
+
+        def make_vif_driver(name: str) -> base.PodVIFDriver:
+            plugin = plugins.load_plugin(plugins.VIF_DRIVERS, name)
+            driver: base.PodVIFDriver = plugin(
+                loading.read_section(conf, plugin), cluster_uid
+            )
+            driver.tell_calls(self._tell_provider_call)
+            return driver
+
+        self._observe = logging_observer(observe)
+        self._drivers = VifDrivers(
+            make_vif_driver,
+            conf.sriov.vif_driver,
+            conf.sriov.node_vif_drivers,
         )
+        self.vifs = self._drivers.default
         subnets = subnet_driver(
             loading.read_section(conf, subnet_driver),
             self.vifs.describe_subnet,
         )
-        self._observe = logging_observer(observe)
-        self.vifs.tell_calls(self._tell_provider_call)
         self._memory = request_memory.RequestMemory()
         self._pods = KeyedLocks()
-        self._orphans = orphans.OrphanCollector(
-            self.vifs, conf.sriov.orphan_grace, conf.sriov.orphan_limit
-        )
+        self._orphans = [
+            orphans.OrphanCollector(
+                driver, conf.sriov.orphan_grace, conf.sriov.orphan_limit
+            )
+            for driver in self._drivers.all
+        ]
         isolation = request.Isolation(
             conf.sriov.namespace_isolation, conf.sriov.global_namespaces
         )
@@ -79,7 +91,9 @@ class Controller:
                 request.ReadNetworks(get_nad, isolation, resources.prefix),
                 request.FindSubnets(subnets, resources.resource_of),
                 request.CheckRequests(),
-                request.RequestVifs(self.vifs, self._memory.is_released),
+                request.RequestVifs(
+                    self._drivers.of_node, self._memory.is_released
+                ),
                 request.PublishVifs(publish),
             ),
             self._observe,
@@ -100,7 +114,8 @@ class Controller:
         makes no request.
         """
         self._memory.clear()
-        self.vifs.forget_all()
+        for driver in self._drivers.all:
+            driver.forget_all()
 
     def request(self, body: Mapping[str, Any]) -> tuple[model.Vif, ...]:
         """Obtain and publish the VIFs of a scheduled pod.
@@ -162,7 +177,8 @@ class Controller:
             vif_id=vif.id,
         )
         with telling(self._observe, event):
-            active = self.vifs.activate_vif(pod, vif, location)
+            driver = self._drivers.of_node(pod.node)
+            active = driver.activate_vif(pod, vif, location)
         self._memory.update_vif(pod.uid, active)
         return active
 
@@ -175,7 +191,18 @@ class Controller:
         event = Event('release', 'started', 'release', pod=pod)
         with self._pods.hold(pod.uid), telling(self._observe, event):
             self._memory.forget(pod.uid)
-            self.vifs.release_vifs(pod)
+            # All of them: the node's driver may have been another when the
+            # pod was made.
+            for driver in self._drivers.all:
+                driver.release_vifs(pod)
+
+    def list_vifs(self) -> tuple[model.OwnedVif, ...]:
+        """All VIFs that were made for this cluster and are not released."""
+        return tuple(
+            owned
+            for driver in self._drivers.all
+            for owned in driver.list_vifs()
+        )
 
     def collect_orphans(self, is_there: orphans.IsThere) -> tuple[str, ...]:
         """Give back VIFs of pods that are gone; return their ids.
@@ -184,4 +211,8 @@ class Controller:
             namespace, name and uid.
         :raises OrphansRefused: so many seem to be gone that it is in doubt.
         """
-        return self._orphans.collect(is_there)
+        return tuple(
+            vif_id
+            for orphans_of_one in self._orphans
+            for vif_id in orphans_of_one.collect(is_there)
+        )

@@ -118,7 +118,7 @@ class NetworkRequest:
 class Vif:
     """What the network provider promised for one interface.
 
-    :param id: the provider's id (Neutron: port id).
+    :param id: the provider's id (Neutron: port id); empty in a promise.
     :param network: the NAD, ``namespace/name``.
     :param resource: full name of the resource its VF comes from.
     :param addresses: with prefix, IPv4 and IPv6.
@@ -130,6 +130,9 @@ class Vif:
     :param max_tx_rate: Mbit/s, 0 for no limit; None leaves it.
     :param spoofchk: None leaves it, as for ``trust`` and ``link_state``.
     :param active: whether the provider has said that traffic flows.
+    :param provider_network: the provider's id of the network, of a VIF whose
+        port was there before the pod: the node is a VM, and its VFs are
+        ports. Empty for a VIF whose port was made for the pod.
     """
 
     id: str
@@ -152,6 +155,34 @@ class Vif:
     trust: bool | None = None
     link_state: LinkState | None = None
     active: bool = False
+    provider_network: str = ''
+
+    @property
+    def is_promise(self) -> bool:
+        """Whether the node has yet to find out which port it is."""
+        return not self.id and bool(self.provider_network)
+
+
+@dataclass(frozen=True, slots=True)
+class GuestPort:
+    """A port that a VM was given before it was started, as the VM sees it.
+
+    :param network: the provider's id of the network it is on.
+    :param addresses: with prefix.
+    :param routes: without default routes.
+    :param mtu: in bytes; 0 where the provider does not say.
+    :param unknown: addresses that the port has and nobody tells, such as
+        ``ipv4_dhcp``.
+    """
+
+    id: str
+    mac: str
+    network: str
+    addresses: tuple[str, ...] = ()
+    routes: tuple[Route, ...] = ()
+    dns: tuple[str, ...] = ()
+    mtu: int = 0
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,14 @@ from kuryr_sriov import exceptions, model, plugins
 from kuryr_sriov.allocations.base import Allocations
 from kuryr_sriov.binding import base
 from kuryr_sriov.config import loading
-from kuryr_sriov.handlers import choose_vfs, configure_vfs, protocols, validate
+from kuryr_sriov.handlers import (
+    choose_vfs,
+    configure_vfs,
+    guest_ports,
+    protocols,
+    validate,
+    vf_macs,
+)
 from kuryr_sriov.handlers.events import (
     Event,
     Observer,
@@ -31,7 +38,7 @@ from kuryr_sriov.handlers.restore import Reconciled, Restorer
 from kuryr_sriov.handlers.sandboxes import Sandboxes
 from kuryr_sriov.handlers.unreadable import UnreadableRecords
 from kuryr_sriov.handlers.wiring import Wiring
-from kuryr_sriov.host import ledger, linux, locks, wait
+from kuryr_sriov.host import instance_metadata, ledger, linux, locks, wait
 
 
 class Node:
@@ -362,13 +369,31 @@ class Node:
                 choose_vfs.Validate(self._sandboxes),
                 choose_vfs.Intend(self.ledger),
                 choose_vfs.Allocate(self.allocated),
+                self._identify_ports(),
                 choose_vfs.Pair(self.ledger),
+                guest_ports.CompleteVifs(lambda vf: not pci.device(vf).pf),
                 configure_vfs.Configure(
                     inner, self._locks, pci, self.ledger, self._observe
                 ),
             ),
             self._observe,
             self._timeout,
+        )
+
+    def _identify_ports(self) -> guest_ports.IdentifyPorts:
+        own = self._conf.sriov
+        metadata = instance_metadata.InstanceMetadata(
+            own.instance_metadata, own.metadata_timeout
+        )
+        macs = vf_macs.VfMacs(
+            self._host,
+            self.ledger,
+            self._boot_id,
+            vf_macs.read_macs(own.guest_macs),
+            own.device_timeout,
+        )
+        return guest_ports.IdentifyPorts(
+            self.ledger, metadata.list_ports, macs.find
         )
 
     def _load_plugin(self, kind: plugins.Kind, name: str) -> Any:

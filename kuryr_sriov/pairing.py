@@ -13,6 +13,7 @@ def pair(
     devices: Iterable[model.Device],
     taken: Mapping[str, str] | None = None,
     busy: Collection[str] = (),
+    networks: Mapping[str, str] | None = None,
 ) -> tuple[tuple[model.Vif, str], ...]:
     """Each VIF with the PCI address of a VF of its resource.
 
@@ -24,6 +25,8 @@ def pair(
     :param vifs: of one sandbox; their interface names differ.
     :param taken: the sandbox's VFs on record, by interface name.
     :param busy: VFs that the sandbox's other interfaces use.
+    :param networks: the network that a VF is on already, as in a VM, by PCI
+        address. A VIF that names its network gets no VF of another one.
     :raises NotAllocated: a resource has too few VFs.
     """
     taken = taken or {}
@@ -36,6 +39,13 @@ def pair(
         if device.pci not in busy and model.PCI_ADDRESS.fullmatch(device.pci)
     ]
     chosen: dict[str, str] = {}
+    networks = networks or {}
+
+    def fits(vif: model.Vif, device: model.Device) -> bool:
+        return device.resource == vif.resource and (
+            not vif.provider_network
+            or networks.get(device.pci) == vif.provider_network
+        )
 
     def choose(vif: model.Vif, device: model.Device) -> None:
         chosen[vif.ifname] = device.pci
@@ -43,12 +53,13 @@ def pair(
 
     for vif in vifs:
         kept = model.Device(vif.resource, taken.get(vif.ifname, ''))
-        if kept in free:
+        if kept in free and fits(vif, kept):
             choose(vif, kept)
     for vif in vifs:
         if vif.ifname not in chosen:
-            ours = (d for d in free if d.resource == vif.resource)
-            device = next(ours, None)
+            device = next((d for d in free if fits(vif, d)), None)
+            if device is None and vif.provider_network:
+                raise _on_no_such_network(vif, allocated, busy, networks)
             if device is None:
                 raise _too_few(vif.resource, vifs, allocated, busy)
             choose(vif, device)
@@ -79,6 +90,28 @@ def _too_few(
     return exceptions.NotAllocated(
         f"{message}; the pod's containers must request one {resource} for "
         'each of its networks on that resource'
+    )
+
+
+def _on_no_such_network(
+    vif: model.Vif,
+    allocated: Sequence[model.Device],
+    busy: Collection[str],
+    networks: Mapping[str, str],
+) -> exceptions.NotAllocated:
+    """The VFs are ports of other networks, or too few of that one."""
+    found = [
+        f'{device.pci} is on network {networks.get(device.pci, "unknown")}'
+        + (', and another interface has it' if device.pci in busy else '')
+        for device in allocated
+        if device.resource == vif.resource
+    ]
+    return exceptions.NotAllocated(
+        f'{vif.ifname} ({vif.network}) needs a VF on network '
+        f'{vif.provider_network}, but of those that the kubelet allocated as '
+        f'{vif.resource} {"; ".join(found) or "there is none"}; give the VFs '
+        "of each network a resource of their own in the device plugin's "
+        'configuration, and recreate the pod'
     )
 
 

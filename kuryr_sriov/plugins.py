@@ -88,6 +88,15 @@ VIF_DRIVERS = Kind(
     'vif_driver',
     'controller',
 )
+NODE_VIF_DRIVERS = Kind(
+    VIF_DRIVERS.group,
+    VIF_DRIVERS.word,
+    VIF_DRIVERS.contract,
+    'node_vif_drivers',
+    VIF_DRIVERS.side,
+)
+"""The same drivers, chosen for some nodes."""
+
 BINDING_DRIVERS = Kind(
     'kuryr_sriov.binding_drivers',
     'driver',
@@ -114,6 +123,7 @@ KINDS = (
     BINDING_DRIVERS,
     SUBNET_DRIVERS,
     VIF_DRIVERS,
+    NODE_VIF_DRIVERS,
     ALLOCATIONS,
     ATTACHMENT_HOOKS,
 )

@@ -8,6 +8,7 @@ from hypothesis.internal.conjecture import providers
 # The contract suites live in the library; let their assertions explain too.
 pytest.register_assert_rewrite(
     'kuryr_sriov.testing.contracts.binding_contract',
+    'kuryr_sriov.testing.contracts.promise_contract',
     'kuryr_sriov.testing.contracts.subnets_contract',
     'kuryr_sriov.testing.contracts.vif_contract',
 )

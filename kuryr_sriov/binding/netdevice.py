@@ -46,6 +46,7 @@ class NetdeviceDriver(vf_driver.VfDriver):
         # The VF's own MAC first: once the PF has pinned one, igbvf and
         # others refuse a change until the driver is bound again.
         link = self.wait_for_link(pci)
+        self.refuse_other_port(link, vif)
         accepted = self.set_mac(link, vif.mac)
         device = self.host.pci.device(pci)
         self.configure_pf(device, attachment)

@@ -109,6 +109,13 @@ OPTIONS = (
         help='What provides ports and addresses: an entry point in '
         'kuryr_sriov.vif_drivers.',
     ),
+    _pairs_option(
+        'node_vif_drivers',
+        'Another vif_driver for some nodes, by patterns of their names, of '
+        'which the first that fits counts: vm-*:guest,vm2-*:guest. "guest" '
+        'is for nodes that are virtual machines, whose VFs are ports '
+        'already. Subnets are described by vif_driver for all nodes.',
+    ),
     cfg.BoolOpt(
         'namespace_isolation',
         default=True,
@@ -169,6 +176,28 @@ OPTIONS = (
         'such a VF can reach all memory of this node. If unset, a virtual '
         'machine may, since its hypervisor keeps the VF to the memory of that '
         'machine; bare metal may not.',
+    ),
+    cfg.StrOpt(
+        'instance_metadata',
+        default='',
+        help='Where a node that is a virtual machine reads which ports its '
+        'VFs are, where vif_driver is guest: the folder that its config '
+        'drive is mounted on, the block device of it, or the URL of the '
+        'metadata service. If empty, /dev/disk/by-label/config-2, and where '
+        'that is not there, http://169.254.169.254.',
+    ),
+    cfg.FloatOpt(
+        'metadata_timeout',
+        default=10,
+        help='Seconds that reading instance_metadata may take at most.',
+    ),
+    cfg.ListOpt(
+        'guest_macs',
+        default=[],
+        help='MAC addresses of VFs of a virtual machine that no kernel '
+        'driver of network cards ever has, such as those bound to vfio-pci '
+        'at boot: 0000:00:06.0=fa:16:3e:00:00:01. Nothing else tells which '
+        'port such a VF is.',
     ),
     cfg.StrOpt(
         'state_dir',

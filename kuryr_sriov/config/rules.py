@@ -8,13 +8,14 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from kuryr_sriov import plugins
+from kuryr_sriov import model, plugins
 
 Plugins = Mapping[str, Collection[str]]
 """Names of the installed drivers, for each entry-point group."""
 
 _PATHS = 'kubelet_root_dir', 'state_dir'
 _TIMEOUTS = (
+    'metadata_timeout',
     'device_timeout',
     'pf_lock_timeout',
     'attachment_timeout',
@@ -26,6 +27,7 @@ _MAPPINGS = (
     'resource_driver_mappings',
 )
 
+_MAC = re.compile('[0-9a-f]{2}(:[0-9a-f]{2}){5}', re.ASCII)
 _RESOURCE = re.compile('[a-zA-Z0-9_-]+')
 _UUID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', re.I)
 _LABEL = '[a-z0-9]([-a-z0-9]*[a-z0-9])?'
@@ -42,6 +44,7 @@ def find_problems(
     """
     yield from _check_choices(sriov, installed)
     yield from _check_scalars(sriov)
+    yield from _check_guest_macs(sriov)
     yield from _check_subnets(sriov)
     yield from _check_networks(sriov)
     yield from _check_resources(sriov)
@@ -85,7 +88,8 @@ def _not_installed(
     value = sriov[kind.option]
     pairs = value.items() if isinstance(value, Mapping) else ()
     users = ', '.join(repr(user) for user, used in pairs if used == name)
-    of_whom = f' (resource {users})' if users else ''
+    whose = 'resource' if kind.option == 'resource_driver_mappings' else 'for'
+    of_whom = f' ({whose} {users})' if users else ''
     return _word_problem(
         kind.option,
         f'there is no {kind.word} {name!r}{of_whom}',
@@ -125,6 +129,18 @@ def _check_scalars(sriov: Mapping[str, Any]) -> Iterator[str]:
             f'{prefix!r} is not a DNS name in lower case',
             'set the resourcePrefix of the device plugin',
         )
+
+
+def _check_guest_macs(sriov: Mapping[str, Any]) -> Iterator[str]:
+    for entry in sriov.get('guest_macs', ()):
+        pci, _, mac = entry.partition('=')
+        if not (model.PCI_ADDRESS.fullmatch(pci) and _MAC.fullmatch(mac)):
+            yield _word_problem(
+                'guest_macs',
+                f'{entry!r} is not PCI=MAC',
+                'write it in full and in lower case, as '
+                "'0000:00:06.0=fa:16:3e:00:00:01'",
+            )
 
 
 def _check_subnets(sriov: Mapping[str, Any]) -> Iterator[str]:

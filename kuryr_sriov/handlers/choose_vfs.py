@@ -27,6 +27,7 @@ class AttachRequest:
     :param devices: the VFs the kubelet allocated; empty: to be asked for.
     :param netns_id: what tells the sandbox's namespace from any other.
     :param intent: the ledger's token, by which DEL can stop this attach.
+    :param ports: of a VM: the port that a VF is, by PCI address.
     :param pairs: which VIF gets which device.
     :param owing: records of VFs, by PCI address, that are usable but owe
         something to an earlier state; this attachment takes that over.
@@ -38,6 +39,7 @@ class AttachRequest:
     devices: Sequence[model.Device] = ()
     netns_id: str = ''
     intent: str = ''
+    ports: Mapping[str, model.GuestPort] = field(default_factory=dict)
     pairs: Sequence[tuple[model.Vif, str]] = ()
     owing: Mapping[str, model.Attachment] = field(default_factory=dict)
     attachments: Sequence[model.Attachment] = ()
@@ -129,5 +131,6 @@ class Pair(NothingToUndo[AttachRequest]):
             value.devices,
             taken={r.vif.ifname: r.pci for r in records},
             busy={r.pci for r in records if r.vif.ifname not in ours},
+            networks={pci: port.network for pci, port in value.ports.items()},
         )
         return dataclasses.replace(value, pairs=pairs)

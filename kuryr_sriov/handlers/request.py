@@ -178,6 +178,7 @@ class RequestVifs(NothingToUndo[Request]):
     may have published them, and the pod may run on them. Asked again, the
     driver returns the same; ``release`` and ``collect_orphans`` end them.
 
+    :param driver_of: the driver for pods of the node of that name.
     :param is_released: whether the pod of that uid has been released: it
         may have been while its NADs were read.
     """
@@ -185,9 +186,11 @@ class RequestVifs(NothingToUndo[Request]):
     name = 'vifs'
 
     def __init__(
-        self, driver: base.PodVIFDriver, is_released: Callable[[str], bool]
+        self,
+        driver_of: Callable[[str], base.PodVIFDriver],
+        is_released: Callable[[str], bool],
     ) -> None:
-        self._driver = driver
+        self._driver_of = driver_of
         self._is_released = is_released
 
     def run(self, value: Request) -> Request:
@@ -195,7 +198,8 @@ class RequestVifs(NothingToUndo[Request]):
         wanted = value.requests or value.had
         if not wanted or self._is_released(value.pod.uid):
             return dataclasses.replace(value, had=False)
-        vifs = self._driver.request_vifs(value.pod, value.requests)
+        driver = self._driver_of(value.pod.node)
+        vifs = driver.request_vifs(value.pod, value.requests)
         return dataclasses.replace(value, vifs=vifs)
 
 

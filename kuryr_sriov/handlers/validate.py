@@ -107,11 +107,11 @@ def check_ifname(ifname: str) -> None:
 
 
 def _wrong_fields(vif: model.Vif) -> Iterator[tuple[str, object]]:
-    if not vif.id:
+    if not (vif.id or vif.is_promise):
         yield 'id', vif.id
     if not vif.resource:
         yield 'resource', vif.resource
-    if not _MAC.fullmatch(vif.mac):
+    if not (_MAC.fullmatch(vif.mac) or (vif.is_promise and not vif.mac)):
         yield 'mac', vif.mac
     for address in vif.addresses:
         if not _can_parse(ipaddress.ip_interface, address):

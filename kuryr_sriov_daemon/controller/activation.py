@@ -50,7 +50,7 @@ class Activation:
         """
         if not port.request:
             return  # its request could not be met
-        vifs = {vif.id: vif for vif in port.vifs}
+        vifs = {vif.id: vif for vif in port.reported_vifs}
         placed = {
             one.vif_id: one for one in port.attachments if one.vif_id in vifs
         }

@@ -271,7 +271,7 @@ class ControllerDaemon:
             if not silent:
                 continue
             try:
-                vifs = [owned.vif for owned in self._library.vifs.list_vifs()]
+                vifs = [owned.vif for owned in self._library.list_vifs()]
             except KuryrSriovError as error:
                 LOG.warning('unconfirmed VIFs: %s', error)
                 continue

@@ -36,6 +36,12 @@ def test_neutron_options_are_valid(snippets):
     assert (section.auth_type, section.cluster) == ('password', 'production')
 
 
+def test_a_pattern_for_machines_is_valid(snippets):
+    conf = loading.load_config(files=[str(snippets / 'guest.conf')])
+    loading.validate_config(conf, plugins.list_installed())
+    assert conf.sriov.node_vif_drivers == {'vm-*': 'guest'}
+
+
 def test_network_selection_is_understood(snippets):
     value = (snippets / 'networks.json').read_text()
     first, second = requests.parse_networks(value, 'default')

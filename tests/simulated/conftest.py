@@ -2,6 +2,7 @@
 """A simulated node for each test."""
 
 import pytest
+from guestworld import GuestWorld
 from worlds import World
 
 
@@ -12,3 +13,25 @@ def world(tmp_path):
     for node in world.open_nodes:
         node.close()
     world.node.close()
+
+
+@pytest.fixture
+def make_guest(tmp_path):
+    """Makes the world of a VM."""
+    made = []
+
+    def make(**more):
+        made.append(GuestWorld(tmp_path, **more))
+        return made[-1]
+
+    yield make
+    for world in made:
+        for node in world.open_nodes:
+            node.close()
+        world.node.close()
+
+
+@pytest.fixture
+def guest(make_guest):
+    """A VM whose VFs go into pods with their netdev."""
+    return make_guest()

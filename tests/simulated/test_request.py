@@ -159,6 +159,50 @@ def test_the_provider_is_told_where_the_vf_is(world):
     assert world.controller.activate(pod_of(world.pod()), vif, location).active
 
 
+def test_pods_of_machines_are_promised_networks_and_others_get_vifs(world):
+    """One cluster, bare metal and VMs: the node's name decides."""
+    world.conf.set_override('node_vif_drivers', {'vm-*': 'guest'}, 'sriov')
+    world.controller = world.start()
+    body = world.pod('uid-vm')
+    body['spec']['nodeName'] = 'vm-1'
+    promised = world.controller.request(body)
+    assert all(vif.is_promise for vif in promised)
+    assert world.published[pod_of(body)] == promised
+    made = world.controller.request(world.pod())
+    assert not any(vif.is_promise for vif in made)
+    subnets = [
+        world.controller.vifs.describe_subnet(each).network
+        for each in world.conf.sriov.default_physnet_subnets.values()
+    ]
+    assert [vif.provider_network for vif in promised] == subnets
+    assert [owned.vif for owned in world.controller.list_vifs()] == [*made]
+    # each is told to the driver of its node
+    found = dataclasses.replace(promised[0], id='port-1')
+    place = model.Location('vm-1', '0000:00:06.0', '8086:1889', found.physnet)
+    active = world.controller.activate(pod_of(body), found, place)
+    assert active == dataclasses.replace(found, active=True)
+    with pytest.raises(exceptions.ProviderRefused, match='port-1'):
+        world.controller.activate(
+            pod_of(world.pod()),
+            found,
+            dataclasses.replace(place, node='node1'),
+        )
+    assert world.controller.collect_orphans(lambda pod: True) == ()
+    world.controller.release(pod_of(body))
+    assert len(world.vifs()) == 2
+    world.controller.release(pod_of(world.pod()))
+    assert world.vifs() == []
+
+
+def test_what_was_made_before_a_node_was_a_machine_is_given_back(world):
+    """The pattern was written while the pod ran."""
+    world.controller.request(world.pod())
+    world.conf.set_override('node_vif_drivers', {'node*': 'guest'}, 'sriov')
+    world.controller = world.start()
+    world.controller.release(pod_of(world.pod()))
+    assert world.vifs() == []
+
+
 def test_orphans_are_those_whose_pod_is_gone(world):
     world.conf.set_override('orphan_grace', 0, group='sriov')
     world.controller = world.start()

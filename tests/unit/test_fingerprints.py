@@ -121,7 +121,7 @@ def methods(cls):
     path = f'{cls.__module__}:{cls.__qualname__}'
     kinds = (kind for kind in plugins.KINDS if kind.contract == path)
     versions = [f' {kind.oldest} to {kind.newest}' for kind in kinds]
-    yield ''.join([cls.__name__, *versions])
+    yield ''.join([cls.__name__, *dict.fromkeys(versions)])
     abstract = getattr(cls, '__abstractmethods__', ())
     for name, thing in vars(cls).items():
         ours = getattr(thing, '__module__', cls.__module__) == cls.__module__

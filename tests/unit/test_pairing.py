@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which VIF gets which VF."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -45,6 +46,36 @@ def test_each_vif_in_turn_gets_the_first_vf_of_its_resource():
 def test_no_vifs_need_no_devices():
     assert pairing.pair([], []) == ()
     assert pairing.pair([], [vf(0)]) == ()
+
+
+def test_a_vif_gets_a_vf_of_the_network_that_it_names():
+    on_a = dataclasses.replace(vif('net1'), provider_network='a')
+    on_b = dataclasses.replace(vif('net2'), provider_network='b')
+    networks = {'0000:02:10.0': 'b', '0000:02:10.2': 'a'}
+    for vifs in ([on_a, on_b], [on_b, on_a]):
+        pairs = pairing.pair(vifs, [vf(0), vf(2)], networks=networks)
+        assert pcis(pairs) == {'net1': '0000:02:10.2', 'net2': '0000:02:10.0'}
+    record = {'net1': '0000:02:10.0'}  # of another network: it does not stay
+    pairs = pairing.pair(
+        [on_a], [vf(0), vf(2)], taken=record, networks=networks
+    )
+    assert pcis(pairs) == {'net1': '0000:02:10.2'}
+
+
+def test_a_network_that_no_vf_is_on_is_named_with_those_there_are():
+    on_c = dataclasses.replace(vif('net1'), provider_network='c')
+    with pytest.raises(
+        exceptions.NotAllocated,
+        match=r'network c, .* 0000:02:10.0 is on network b; 0000:02:10.2 is '
+        'on network unknown; give the VFs of each network a resource',
+    ):
+        pairing.pair(
+            [on_c],
+            [vf(0), vf(2), vf(1, NET23)],
+            networks={'0000:02:10.0': 'b'},
+        )
+    with pytest.raises(exceptions.NotAllocated, match='there is none'):
+        pairing.pair([on_c], [])
 
 
 def test_what_is_on_record_stays_so():

@@ -38,10 +38,12 @@ def restored_at_once(
     """Restore it in one request, before udev names it, if that works."""
     if link.up:  # most drivers refuse a MAC then
         return False
+    # A hypervisor's agent looks at each MAC that its guest's VF sets.
+    lone = original.settings is None
     try:
         links.set(
             link.index,
-            mac=original.mac,
+            mac='' if lone and link.mac == original.mac else original.mac,
             mtu=original.mtu,
             name=original.ifname,
             alias=original.alias,

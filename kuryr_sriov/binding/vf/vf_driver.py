@@ -158,6 +158,24 @@ class VfDriver(base.BindingDriver):
             return False
         return True
 
+    def refuse_other_port(self, link: model.Link, vif: model.Vif) -> None:
+        """Refuse a VF that is not the port that it was taken for.
+
+        The MAC of a port that was there before the pod is never set: Neutron's
+        agent takes a port down whose VF has another one.
+
+        :raises UnsupportedSetting: the VF has another MAC than the port.
+        """
+        if vif.provider_network and link.mac != vif.mac:
+            raise settings.unsupported(
+                vif.ifname,
+                'mac',
+                vif.mac,
+                f'VF {link.pci or link.name} has {link.mac}, so it is not '
+                f'port {vif.id}; correct [sriov] guest_macs, or reboot the '
+                'node if a program has changed the MAC',
+            )
+
     def _check_guest(self, vif: model.Vif, target: model.VfSettings) -> None:
         guest = dataclasses.replace(settings.GUEST, mac=vif.mac, vlan=vif.vlan)
         for name in settings.list_differing(target, guest):

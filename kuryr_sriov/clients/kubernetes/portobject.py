@@ -8,6 +8,7 @@ controller made of that. ``deploy/base/crd.yaml`` has its schema.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -96,6 +97,20 @@ class PortObject:
                 f'{KIND} {self.pod.namespace}/{self.pod.uid} cannot be read: '
                 f'{why}; delete it, and the controller makes it again'
             ),
+        )
+
+    @property
+    def reported_vifs(self) -> tuple[model.Vif, ...]:
+        """The VIFs, with the ids that the node has found out.
+
+        On a node that is a VM, which port it is follows from the VF.
+        """
+        found = {one.interface: one.vif_id for one in self.attachments}
+        return tuple(
+            dataclasses.replace(vif, id=found.get(vif.ifname, ''))
+            if vif.is_promise
+            else vif
+            for vif in self.vifs
         )
 
     @property

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kuryr_sriov.testing.contracts.hook_contract import (
         AttachmentHookContract,
     )
+    from kuryr_sriov.testing.contracts.promise_contract import PromiseContract
     from kuryr_sriov.testing.contracts.subnets_contract import (
         PodSubnetsDriverContract,
     )
@@ -31,6 +32,7 @@ __all__ = [
     'BindingDriverContract',
     'PodSubnetsDriverContract',
     'PodVIFDriverContract',
+    'PromiseContract',
     'SimulatedBindingContract',
 ]
 
@@ -40,6 +42,7 @@ _HOMES = {
     'AttachmentHookContract': 'hook_contract',
     'PodSubnetsDriverContract': 'subnets_contract',
     'PodVIFDriverContract': 'vif_contract',
+    'PromiseContract': 'promise_contract',
     'SimulatedBindingContract': 'binding_contract',
 }
 

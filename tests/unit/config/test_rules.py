@@ -143,6 +143,17 @@ MISTAKES = [
         'lower case; set the resourcePrefix of the device plugin.',
     ),
     (
+        {'node_vif_drivers': 'vm-*:gast'},
+        "[sriov] node_vif_drivers: there is no driver 'gast' (for 'vm-*'); "
+        'choose one that is installed (local, neutron).',
+    ),
+    (
+        {'guest_macs': '0000:00:06.0:fa:16:3e:00:00:01'},
+        "[sriov] guest_macs: '0000:00:06.0:fa:16:3e:00:00:01' is not "
+        'PCI=MAC; write it in full and in lower case, as '
+        "'0000:00:06.0=fa:16:3e:00:00:01'.",
+    ),
+    (
         {'vif_driver': 'neutrom'},
         "[sriov] vif_driver: there is no driver 'neutrom'; choose one that "
         'is installed (local, neutron).',

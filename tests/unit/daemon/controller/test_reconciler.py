@@ -73,13 +73,16 @@ class Server:
             old, conditions=theirs | dict(conditions), activated=activated
         )
 
-    def report(self, *pcis):
-        """As the node does."""
+    def report(self, *pcis, found=''):
+        """As the node does.
+
+        :param found: the port that it has found for a promise.
+        """
         old = self.ports['uid-web']
         attachments = tuple(
             ReportedAttachment(
                 vif.ifname,
-                vif.id,
+                vif.id or found,
                 Location('node-1', pci, '8086:10ca', vif.physnet),
             )
             for vif, pci in zip(old.vifs, pcis, strict=False)
@@ -202,6 +205,20 @@ def test_what_is_reported_is_activated_once(scene):
     assert scene.says('Active') == ('True', 'Activated')
     assert scene.port.activated == {'id-1': '0000:02:10.0'}
     assert scene.library.calls == ['request', 'activate 0000:02:10.0']
+
+
+def test_a_promise_is_activated_as_the_port_that_the_node_has_found(scene):
+    """On a node that is a VM, whose VFs are ports already."""
+    promised = dataclasses.replace(VIF, id='', mac='', provider_network='a')
+    scene.library.vifs = (promised,)
+    scene.pods['uid-web'] = kept()
+    scene.look()
+    assert scene.says('Active') == ('False', 'NotAttached')
+    scene.server.report('0000:00:06.0', found='port-6')
+    scene.look()
+    assert scene.says('Active') == ('True', 'Activated')
+    assert scene.port.activated == {'port-6': '0000:00:06.0'}
+    assert scene.port.vifs == (promised,)
 
 
 def test_a_network_that_is_deleted_under_a_running_pod_changes_nothing(scene):
