@@ -10,8 +10,8 @@ Mbit/s, MTU in bytes.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
 PCI_ADDRESS = re.compile(
     r'[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]', re.ASCII
@@ -83,6 +83,63 @@ class Subnet:
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """What a NAD's author says of the ports and VFs of its pods.
+
+    None leaves it to the network provider. The fields from ``trust`` on are
+    settings of the VF, and have the names that they have in ``Vif``; the
+    others mean something to a provider only.
+
+    :param security_groups: ids; empty for none at all.
+    :param qos_policy: its id.
+    :param active_timeout: seconds for the port to become ACTIVE.
+    :param mtu: in bytes, not above the network's.
+    """
+
+    security_groups: tuple[str, ...] | None = None
+    port_security: bool | None = None
+    qos_policy: str | None = None
+    active_timeout: float | None = None
+    trust: bool | None = None
+    spoofchk: bool | None = None
+    link_state: LinkState | None = None
+    min_tx_rate: int | None = None
+    max_tx_rate: int | None = None
+    mtu: int | None = None
+    vlan_qos: int | None = None
+
+    def said(self) -> dict[str, Any]:
+        """The fields of which the author says anything."""
+        return {
+            each.name: value
+            for each in fields(self)
+            if (value := getattr(self, each.name)) is not None
+        }
+
+    def fill(self, vif: Vif) -> Vif:
+        """The VIF with what its provider has left open as it is said here."""
+        changes = {
+            name: value
+            for name, value in self.said().items()
+            if name in _LEFT_OPEN and getattr(vif, name) == _LEFT_OPEN[name]
+        }
+        # the provider's MTU is the most that its network can carry
+        return replace(vif, policy=self, mtu=self.mtu or vif.mtu, **changes)
+
+
+_LEFT_OPEN = {
+    'trust': None,
+    'spoofchk': None,
+    'link_state': None,
+    'min_tx_rate': None,
+    'max_tx_rate': None,
+    'vlan_qos': 0,
+}
+VF_POLICY = frozenset(_LEFT_OPEN) | {'mtu'}
+"""Fields of ``Policy`` that are settings of a VF: ``Policy.fill``."""
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkRequest:
     """One entry of the pod's networks annotation, with its NAD.
 
@@ -98,6 +155,7 @@ class NetworkRequest:
     :param gateways: ``default-route`` of the annotation: default gateways
         that this interface is to have; None where the pod does not say.
     :param subnets: filled in by the subnets driver.
+    :param policy: of the NAD; None where it says nothing.
     """
 
     namespace: str
@@ -109,6 +167,7 @@ class NetworkRequest:
     mac: str = ''
     gateways: tuple[str, ...] | None = None
     subnets: tuple[Subnet, ...] = ()
+    policy: Policy | None = None
 
     def __str__(self) -> str:
         return f'{self.namespace}/{self.name}'
@@ -133,6 +192,8 @@ class Vif:
     :param provider_network: the provider's id of the network, of a VIF whose
         port was there before the pod: the node is a VM, and its VFs are
         ports. Empty for a VIF whose port was made for the pod.
+    :param policy: of its NAD; the settings follow from it already, where
+        the provider says nothing else.
     """
 
     id: str
@@ -156,6 +217,7 @@ class Vif:
     link_state: LinkState | None = None
     active: bool = False
     provider_network: str = ''
+    policy: Policy | None = None
 
     @property
     def is_promise(self) -> bool:

@@ -87,6 +87,7 @@ VIF_DRIVERS = Kind(
     'kuryr_sriov.drivers.base:PodVIFDriver',
     'vif_driver',
     'controller',
+    newest=2,  # policy_fields
 )
 NODE_VIF_DRIVERS = Kind(
     VIF_DRIVERS.group,
@@ -94,6 +95,7 @@ NODE_VIF_DRIVERS = Kind(
     VIF_DRIVERS.contract,
     'node_vif_drivers',
     VIF_DRIVERS.side,
+    newest=VIF_DRIVERS.newest,
 )
 """The same drivers, chosen for some nodes."""
 

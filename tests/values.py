@@ -27,7 +27,7 @@ VIF = model.Vif(
     link_state='enable',
     active=True,
 )
-"""None of its fields has its default."""
+"""None of its fields has its default, but for those added later."""
 
 
 def kubelet_conf(root, timeout=5.0):

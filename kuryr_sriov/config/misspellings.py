@@ -8,7 +8,6 @@ several programs. A mistyped option then has its default, silently.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib.metadata
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
@@ -17,12 +16,7 @@ from oslo_config import cfg
 
 from kuryr_sriov.config.options import GROUP, OPTIONS
 from kuryr_sriov.exceptions import PluginError
-
-SIMILAR = 0.8
-"""How alike names are (``difflib`` ratio) before one is taken for the other.
-
-``sriov`` and ``Sriov`` are, ``sriov_local`` and ``local`` are not.
-"""
+from kuryr_sriov.spelling import most_similar
 
 
 def find_misspellings(
@@ -45,7 +39,7 @@ def find_misspellings(
                 yield from _misspelt_options(
                     path, section, options, known[section]
                 )
-            elif likely := _most_similar(section, known):
+            elif likely := most_similar(section, known):
                 yield from _misspelt_section(path, section, likely)
 
 
@@ -96,13 +90,7 @@ def _misspelt_options(
     for option in options:
         if option in known:
             continue
-        likely = _most_similar(option, known)
+        likely = most_similar(option, known)
         question = f'; did you mean {likely}?' if likely else '; remove it.'
         if ours or likely:
             yield f'{path}: nothing reads [{section}] {option}{question}'
-
-
-def _most_similar(name: str, known: Collection[str]) -> str:
-    """The known name that was probably meant; empty for none."""
-    found = difflib.get_close_matches(name.lower(), known, 1, SIMILAR)
-    return found[0] if found else ''

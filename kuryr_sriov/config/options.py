@@ -10,7 +10,7 @@ from oslo_config import cfg, types
 GROUP = 'sriov'
 
 
-class _Pairs(types.Dict):
+class Pairs(types.Dict):
     """``NAME:VALUE`` pairs, comma-separated; refused rather than guessed.
 
     oslo.config's own type takes ``a:1,b,c:2`` for two pairs, the second
@@ -36,10 +36,11 @@ class _Pairs(types.Dict):
         return pairs
 
 
-def _pairs_option(name: str, text: str) -> cfg.Opt:
+def pairs_option(name: str, text: str, pairs: Pairs | None = None) -> cfg.Opt:
+    """An option of ``NAME:VALUE`` pairs."""
     # a DictOpt, so that the documentation calls it one
     option = cfg.DictOpt(name, default={}, help=text)
-    option.type = _Pairs()
+    option.type = pairs or Pairs()
     return option
 
 
@@ -58,14 +59,14 @@ OPTIONS = (
         'allocated to a pod. Otherwise the daemon that embeds this library '
         "tells, or else the kubelet's checkpoint file.",
     ),
-    _pairs_option(
+    pairs_option(
         'default_physnet_subnets',
         'The subnet for each physnet, for networks whose '
         'NetworkAttachmentDefinition names none: '
         'physnet22:SUBNET_ID,physnet23:SUBNET_ID. The ids are UUIDs where '
         'vif_driver is neutron.',
     ),
-    _pairs_option(
+    pairs_option(
         'network_physnets',
         'The physnet of each network, where the network provider does not '
         'tell it: Neutron tells only who may read provider attributes, which '
@@ -73,7 +74,7 @@ OPTIONS = (
         'NETWORK_ID:physnet22,NETWORK_ID:physnet22. A subnet of '
         'default_physnet_subnets needs no entry here.',
     ),
-    _pairs_option(
+    pairs_option(
         'physnet_resource_mappings',
         "The device plugin's resource for each physnet, without its "
         'prefix: physnet22:RESOURCE,physnet23:RESOURCE. If empty, each '
@@ -85,7 +86,7 @@ OPTIONS = (
         help='What the device plugin puts before its resource names '
         '(its option -resource-prefix), without the slash.',
     ),
-    _pairs_option(
+    pairs_option(
         'resource_driver_mappings',
         'The binding driver for each resource: '
         'RESOURCE:vfio-pci,RESOURCE:netdevice. Every resource needs one.',
@@ -109,7 +110,7 @@ OPTIONS = (
         help='What provides ports and addresses: an entry point in '
         'kuryr_sriov.vif_drivers.',
     ),
-    _pairs_option(
+    pairs_option(
         'node_vif_drivers',
         'Another vif_driver for some nodes, by patterns of their names, of '
         'which the first that fits counts: vm-*:guest,vm2-*:guest. "guest" '

@@ -55,6 +55,10 @@ class PodVIFDriver(abc.ABC):
     :cvar group: section of kuryr.conf that is passed in as ``conf``.
     :cvar options: oslo.config options of that section, if the driver
         brings its own.
+    :cvar policy_fields: fields of ``model.Policy`` that it can do; a NAD
+        that says anything of another one is refused before the driver is
+        asked. ``model.VF_POLICY`` for one that hands the VIFs that it makes
+        to ``Policy.fill``.
     :param cluster: identity of this Kubernetes cluster (the uid of its
         namespace ``kube-system``), for providers that several share; empty
         where the host does not tell.
@@ -63,6 +67,7 @@ class PodVIFDriver(abc.ABC):
     contract: ClassVar[int]
     group: ClassVar[str] = 'sriov'
     options: ClassVar[Sequence[Any]] = ()
+    policy_fields: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, conf: Any, cluster: str = '') -> None:
         self.conf = conf
@@ -109,7 +114,8 @@ class PodVIFDriver(abc.ABC):
         Idempotent for (pod uid, interface name): asked again, also after a
         crash, it returns what it made before. Each request has its
         ``subnets`` and ``resource``; ``ips`` and ``mac`` are honoured or
-        refused.
+        refused. So is its ``policy``, but where the provider says something
+        else of the VF: then the VIF is as the provider says.
 
         The requests are all that the pod has. A VIF beyond them, or one
         that was made for another request, goes if it was never activated. If

@@ -15,6 +15,10 @@ from kuryr_sriov import exceptions, model
 from kuryr_sriov.drivers import base
 from kuryr_sriov.handlers.events import Event
 from kuryr_sriov.handlers.pipeline import NothingToUndo
+from kuryr_sriov.npwg.nad_policy import (
+    check_against_subnets,
+    refuse_unsupported,
+)
 from kuryr_sriov.npwg.requests import (
     Selection,
     check_requested,
@@ -168,6 +172,7 @@ class CheckRequests(NothingToUndo[Request]):
         check_requested(value.requests, value.body)
         for request in value.requests:
             check_wishes(request)
+            check_against_subnets(request)
         return value
 
 
@@ -199,6 +204,9 @@ class RequestVifs(NothingToUndo[Request]):
         if not wanted or self._is_released(value.pod.uid):
             return dataclasses.replace(value, had=False)
         driver = self._driver_of(value.pod.node)
+        refuse_unsupported(
+            value.requests, driver.policy_fields, type(driver).__name__
+        )
         vifs = driver.request_vifs(value.pod, value.requests)
         return dataclasses.replace(value, vifs=vifs)
 

@@ -137,7 +137,7 @@ def read_json(text: str, invalid: Invalid) -> Any:
         for key, value in pairs:
             if key in found:
                 raise invalid(
-                    f'{_shorten_repr(key)} is there twice', 'keep one'
+                    f'{shorten_repr(key)} is there twice', 'keep one'
                 )
             found[key] = value
         return found
@@ -155,7 +155,8 @@ def _invalid_entry(position: int, what: str, remedy: str) -> InvalidAnnotation:
     )
 
 
-def _shorten_repr(value: object) -> str:
+def shorten_repr(value: object) -> str:
+    """The value for a message, 80 characters at most."""
     text = repr(value)
     return text if len(text) <= 80 else f'{text[:77]}...'
 
@@ -165,14 +166,14 @@ def _parse_json_form(value: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if not isinstance(items, list):
         raise _invalid_entry(
             0,
-            f'{_shorten_repr(items)} is not a list',
+            f'{shorten_repr(items)} is not a list',
             'put it in square brackets',
         )
     for position, keys in enumerate(items, 1):
         if not isinstance(keys, dict):
             raise _invalid_entry(
                 position,
-                f'{_shorten_repr(keys)} is not an object',
+                f'{shorten_repr(keys)} is not an object',
                 'write {"name": "NETWORK"}',
             )
         yield position, keys
@@ -188,7 +189,7 @@ def _parse_short_form(value: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
             raise _invalid_entry(position, 'it is empty', 'remove the comma')
         if '@' in interface:
             raise _invalid_entry(
-                position, f'{_shorten_repr(item)} has two @', 'keep one'
+                position, f'{shorten_repr(item)} has two @', 'keep one'
             )
         if slash:
             keys['namespace'] = namespace
@@ -244,7 +245,7 @@ def refuse_unknown(selection: Selection) -> None:
     for key in selection.unknown[:1]:
         raise InvalidAnnotation(
             f'annotation {NETWORKS}, network {selection.namespace}/'
-            f'{selection.name}: there is no key {_shorten_repr(key)}; use '
+            f'{selection.name}: there is no key {shorten_repr(key)}; use '
             f'{", ".join(_TYPES)}, or a reverse-DNS key.'
         )
 
@@ -253,13 +254,13 @@ def _check_form(invalid: Invalid, key: str, value: object) -> None:
     kind, words = _TYPES[key]
     if not isinstance(value, kind):
         raise invalid(
-            f'{key} {_shorten_repr(value)} is not {words}', 'correct it'
+            f'{key} {shorten_repr(value)} is not {words}', 'correct it'
         )
     if key in _FORMS:
         form, words, remedy = _FORMS[key]
         if not form.fullmatch(str(value)):
             raise invalid(
-                f'{key} {_shorten_repr(value)} is not {words}', remedy
+                f'{key} {shorten_repr(value)} is not {words}', remedy
             )
 
 
@@ -275,7 +276,7 @@ def _read_addresses(
             address = ipaddress.ip_interface(text)
         except (TypeError, ValueError) as error:
             raise invalid(
-                f'{key}: {_shorten_repr(text)} is not an IP address', remedy
+                f'{key}: {shorten_repr(text)} is not an IP address', remedy
             ) from error
         found.append(str(address) if '/' in text else str(address.ip))
     return tuple(found)

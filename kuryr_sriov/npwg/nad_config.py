@@ -8,14 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kuryr_sriov import model
 from kuryr_sriov.exceptions import InvalidAnnotation
-from kuryr_sriov.npwg.annotation import Invalid, read_json
+from kuryr_sriov.npwg.annotation import Invalid, read_json, shorten_repr
+from kuryr_sriov.npwg.nad_policy import KEYS, read_policy
+from kuryr_sriov.spelling import most_similar
 
 KURYR_CONFIG = 'openstack.org/kuryr-config'
-"""Annotation: JSON with ``driverType``, ``subnetId`` and ``allow``."""
+"""Annotation: JSON with ``driverType``, ``subnetId``, ``allow`` and the keys
+of ``nad_policy``."""
 
 RESOURCE_NAME = 'k8s.v1.cni.cncf.io/resourceName'
 """Annotation: full name of the resource that the VFs come from."""
+
+_OTHERS = 'driverType', 'subnetId', 'allow'
 
 CHOICES = 'ips', 'mac'
 """Keys of the networks annotation that ``allow`` can leave to pods."""
@@ -33,11 +39,13 @@ class NadConfig:
     :param allow: what pods may choose, of ``CHOICES``. Ports are made with
         more rights than a pod's author has: whatever Neutron would refuse
         him is for the NAD's author to give.
+    :param policy: what its author says of ports and VFs; None for nothing.
     """
 
     subnet_ids: tuple[str, ...] = ()
     resource: str = ''
     allow: frozenset[str] = frozenset()
+    policy: model.Policy | None = None
 
 
 def read_nad_config(
@@ -55,11 +63,26 @@ def read_nad_config(
     def wrong(what: str, remedy: str) -> InvalidAnnotation:
         return invalid(f'{KURYR_CONFIG}: {what}', remedy)
 
+    _refuse_unknown_keys(config, wrong)
     return NadConfig(
         subnet_ids=_read_subnets(config, wrong),
         resource=_read_resource(annotations, invalid),
         allow=_read_allow(config, wrong),
+        policy=read_policy(config, wrong),
     )
+
+
+def _refuse_unknown_keys(config: Mapping[str, Any], wrong: Invalid) -> None:
+    """A typo is no policy that is silently not there."""
+    known = *_OTHERS, *KEYS
+    for name in config:
+        if name not in known:
+            likely = most_similar(name, known)
+            remedy = f'did you mean {likely}?' if likely else 'remove it'
+            raise wrong(
+                f'there is no key {shorten_repr(name)}',
+                f'{remedy} (the keys are {", ".join(known)})',
+            )
 
 
 def _read_ours(

@@ -146,6 +146,7 @@ def request_of(
         ips=entry.ips,
         mac=entry.mac,
         gateways=entry.gateways,
+        policy=config.policy,
     )
 
 

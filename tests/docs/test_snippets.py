@@ -7,8 +7,9 @@ import re
 import runpy
 
 import pytest
+import yaml
 
-from kuryr_sriov import plugins
+from kuryr_sriov import model, plugins
 from kuryr_sriov.cmd import main
 from kuryr_sriov.config import loading
 from kuryr_sriov.drivers.neutron import NeutronVIFDriver
@@ -70,6 +71,14 @@ def installed(repository, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures('installed')
+def test_the_policy_of_a_nad_is_understood(snippets):
+    nad = yaml.safe_load((snippets / 'nad-policy.yaml').read_text())
+    entry = requests.Selection('default', 'sriov-limited', 'net1')
+    assert requests.request_of(entry, nad).policy == model.Policy(
+        port_security=False, trust=True, max_tx_rate=1000, mtu=1400
+    )
+
+
 def test_driver_is_chosen_by_its_name(snippets):
     conf = loading.load_config(files=[str(snippets / 'crane.conf')])
     loading.validate_config(conf, plugins.list_installed())

@@ -4,7 +4,7 @@
 import contextlib
 import itertools
 import threading
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import mutants
 from mutants import caught_by
@@ -156,6 +156,38 @@ class HasNoEarForMacs(Stated):
     def request_vifs(self, pod, requests):
         deaf = [replace(request, mac='') for request in requests]
         return super().request_vifs(pod, deaf)
+
+
+@caught_by('test_a_setting_of_the_nad_is_honoured_or_refused')
+class HasNoEarForNads(Stated):
+    """Claims what it inherits, and does none of it."""
+
+    def request_vifs(self, pod, requests):
+        deaf = [replace(request, policy=None) for request in requests]
+        return super().request_vifs(pod, deaf)
+
+
+class ClaimsToDoAll(Stated):
+    """Of what is not a setting of a VF, it does nothing."""
+
+    policy_fields = frozenset(field.name for field in fields(model.Policy))
+
+
+@caught_by('test_what_a_nad_names_and_is_not_there_is_refused')
+class TakesAnySecurityGroup(ClaimsToDoAll):
+    pass
+
+
+@caught_by('test_without_port_security_nobody_checks_for_spoofing')
+class KnowsNoPortSecurity(ClaimsToDoAll):
+    pass
+
+
+@caught_by('test_a_vif_is_active_in_time_or_the_activation_fails')
+class WaitsForNothing(ClaimsToDoAll):
+    def activate_vif(self, pod, vif, location):
+        active = super().activate_vif(pod, vif, location)
+        return replace(active, active=False)
 
 
 @caught_by('test_another_pods_address_is_refused')

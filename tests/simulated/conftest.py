@@ -3,12 +3,18 @@
 
 import pytest
 from guestworld import GuestWorld
-from worlds import World
+from worlds import PFS, World
 
 
 @pytest.fixture
-def world(tmp_path):
-    world = World(tmp_path)
+def pfs():
+    """The PFs of the node."""
+    return PFS
+
+
+@pytest.fixture
+def world(tmp_path, pfs):
+    world = World(tmp_path, pfs)
     yield world
     for node in world.open_nodes:
         node.close()

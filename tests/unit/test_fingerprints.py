@@ -88,6 +88,7 @@ STORED = (
     model.Sandbox,
     model.Pod,
     model.Vif,
+    model.Policy,
     model.Route,
     model.VfState,
     model.VfSettings,

@@ -37,6 +37,7 @@ class LocalVIFDriver(base.PodVIFDriver):
     """
 
     group = 'sriov_local'
+    policy_fields = model.VF_POLICY
     options = (
         cfg.StrOpt(
             'subnets_file',
@@ -219,6 +220,8 @@ class LocalVIFDriver(base.PodVIFDriver):
             vlan=first.vlan or 0,
             mtu=first.mtu,
         )
+        if request.policy is not None:
+            vif = request.policy.fill(vif)
         ips = [ip_ranges.to_number(each.ip) for each in chosen]
         allocations.add(pod, first.network, ips, _describe_wish(request), vif)
         return vif
@@ -233,6 +236,7 @@ def _describe_wish(request: model.NetworkRequest) -> str:
         'ips': request.ips,
         'mac': request.mac,
         'default-route': request.gateways,
+        'policy': request.policy and request.policy.said(),
     }
     return json.dumps({key: value for key, value in wish.items() if value})
 

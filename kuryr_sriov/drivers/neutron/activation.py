@@ -67,9 +67,14 @@ class Activation:
         # but here.
         if not port.bound or port.host != location.node:
             raise port_store.not_bound(port, vif.physnet, location.node)
-        port = self._wait_active(port, self._timeouts.get(vif.resource, 0.0))
+        port = self._wait_active(port, self._timeout_of(vif))
         rates = self._lookups.rates(port.qos_policy)
         return port_vif.with_settings(vif, port, rates)
+
+    def _timeout_of(self, vif: model.Vif) -> float:
+        """Seconds for the port to become ACTIVE; 0 for not to wait."""
+        said = vif.policy.active_timeout if vif.policy else None
+        return said or self._timeouts.get(vif.resource, 0.0)
 
     def _verify_report(
         self, pod: model.Pod, vif: model.Vif, location: model.Location

@@ -36,6 +36,12 @@ class NeutronVIFDriver(base.PodVIFDriver):
 
     group = 'neutron'
     options = neutron_options.all_options()
+    policy_fields = model.VF_POLICY | {
+        'security_groups',
+        'port_security',
+        'qos_policy',
+        'active_timeout',
+    }
 
     def __init__(self, conf: Any, cluster: str = '') -> None:
         super().__init__(conf, cluster)

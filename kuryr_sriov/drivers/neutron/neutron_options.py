@@ -7,13 +7,40 @@ from there.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from oslo_config import cfg
 
 from kuryr_sriov import exceptions
 from kuryr_sriov.clients import neutron_session
+from kuryr_sriov.config.options import Pairs, pairs_option
 from kuryr_sriov.drivers.neutron.port_body import Defaults
+
+_NAMESPACE = re.compile('[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?')
+_ID = re.compile('[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}')
+"""Of a project (Keystone writes it without dashes) or a security group."""
+
+
+class _NamespaceIds(Pairs):
+    """Ids by namespace; a name would be a port that Neutron refuses."""
+
+    def __init__(self, many: bool) -> None:
+        super().__init__()
+        self._many = many
+
+    def __call__(self, value: Any) -> dict[str, Any]:
+        pairs = super().__call__(value)
+        for namespace, text in pairs.items():
+            if not _NAMESPACE.fullmatch(namespace):
+                raise ValueError(f'{namespace!r} is not a namespace')
+            ids = text.split()
+            if not all(map(_ID.fullmatch, ids)):
+                raise ValueError(f'{text!r} ({namespace}) is not an id')
+            if len(ids) > 1 and not self._many:
+                raise ValueError(f'{namespace} has {len(ids)} ids')
+        return pairs
+
 
 _OWN = (
     cfg.StrOpt(
@@ -51,6 +78,20 @@ _OWN = (
         deprecated_name='pod_security_groups',
         help='Ids of the security groups of the ports; empty for the '
         "project's default group.",
+    ),
+    pairs_option(
+        'namespace_projects',
+        'Project of the ports of pods of a namespace, in place of '
+        'port_project: blue:PROJECT_ID,red:PROJECT_ID.',
+        _NamespaceIds(many=False),
+    ),
+    pairs_option(
+        'namespace_security_groups',
+        'Ids of the security groups of the ports of pods of a namespace, in '
+        'place of security_groups: blue:GROUP_ID GROUP_ID,red:GROUP_ID. A '
+        'namespace of namespace_projects that is not here has the default '
+        'group of its project.',
+        _NamespaceIds(many=True),
     ),
     cfg.BoolOpt(
         'port_security_enabled',
@@ -108,6 +149,11 @@ def read_defaults(conf: Any, cluster: str) -> Defaults:
         tags=tuple(conf.resource_tags),
         project=conf.port_project or '',
         security_groups=tuple(conf.security_groups),
+        namespace_projects=dict(conf.namespace_projects),
+        namespace_security_groups={
+            namespace: tuple(ids.split())
+            for namespace, ids in conf.namespace_security_groups.items()
+        },
         port_security=conf.port_security_enabled,
         qos_policy=conf.qos_policy or '',
         propagate_uplink_status=conf.propagate_uplink_status,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -39,10 +39,26 @@ class Defaults:
     tags: tuple[str, ...] = ()
     project: str = ''
     security_groups: tuple[str, ...] = ()
+    namespace_projects: Mapping[str, str] = field(default_factory=dict)
+    namespace_security_groups: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )
     port_security: bool | None = None
     qos_policy: str = ''
     propagate_uplink_status: bool | None = None
     trusted_physnets: frozenset[str] = frozenset()
+
+    def project_of(self, namespace: str) -> str:
+        """Project of the ports of its pods; empty for that of our user."""
+        return self.namespace_projects.get(namespace, self.project)
+
+    def groups_of(self, namespace: str) -> tuple[str, ...]:
+        """Security groups of its pods; none for the project's default."""
+        if namespace in self.namespace_security_groups:
+            return self.namespace_security_groups[namespace]
+        # those of our own project are no groups of another one
+        other = namespace in self.namespace_projects
+        return () if other else self.security_groups
 
     @property
     def description(self) -> str:
@@ -221,22 +237,53 @@ def to_create(
         'binding:vnic_type': 'direct',
         'admin_state_up': True,
     }
+    policy = request.policy or model.Policy()
     optional = {
         'mac_address': request.mac.lower(),
         'tags': list(defaults.all_tags),
-        'project_id': defaults.project,
-        'qos_policy_id': defaults.qos_policy,
+        'project_id': defaults.project_of(pod.namespace),
+        'qos_policy_id': policy.qos_policy or defaults.qos_policy,
     }
     body |= {key: value for key, value in optional.items() if value}
-    if defaults.port_security is not None:
-        body['port_security_enabled'] = defaults.port_security
-    if defaults.port_security is False:
-        body['security_groups'] = []  # a port without security has none
-    elif defaults.security_groups:
-        body['security_groups'] = list(defaults.security_groups)
-    if defaults.propagate_uplink_status is not None:
-        body['propagate_uplink_status'] = defaults.propagate_uplink_status
-    return body
+    groups = policy.security_groups
+    if groups is None:
+        groups = defaults.groups_of(pod.namespace) or None
+    security = _security(policy, groups, defaults.port_security)
+    return body | security | _link_state(policy, defaults)
+
+
+def _security(
+    policy: model.Policy, groups: tuple[str, ...] | None, enabled: bool | None
+) -> dict[str, Any]:
+    """Port security, and with it the groups: without it a port has none.
+
+    :param groups: None for the default one of the project.
+    :param enabled: as it is configured for all ports.
+    """
+    if policy.security_groups and enabled is False:
+        enabled = True  # groups that a NAD names need it
+    # The SR-IOV agent sets a VF's spoof check by its port's security, so
+    # that Neutron has to hear of it.
+    for said in policy.spoofchk, policy.port_security:
+        enabled = enabled if said is None else said
+    if enabled is False:
+        return {'port_security_enabled': False, 'security_groups': []}
+    found: dict[str, Any] = {}
+    if enabled is not None:
+        found['port_security_enabled'] = enabled
+    if groups is not None:
+        found['security_groups'] = list(groups)
+    return found
+
+
+def _link_state(policy: model.Policy, defaults: Defaults) -> dict[str, Any]:
+    """What makes Neutron say that link state: see ``port_vif``."""
+    propagate = defaults.propagate_uplink_status
+    if policy.link_state == 'disable':
+        return {'admin_state_up': False}
+    if policy.link_state is not None:
+        propagate = policy.link_state == 'auto'
+    return {} if propagate is None else {'propagate_uplink_status': propagate}
 
 
 def port_name(pod: model.Pod, ifname: str) -> str:

@@ -179,8 +179,10 @@ class PortStore:
             if not port.bound:
                 raise not_bound(port, physnets.get(port.ifname, ''), pod.node)
             # Releases without the extension tag-ports-during-bulk-creation
-            # ignore the tags of ports that are made in bulk.
-            if not wanted <= (port.tags or set()):
+            # ignore the tags of ports that are made in bulk, and all of them
+            # let a member tag those of its own project only.
+            ours = pod.namespace not in self._defaults.namespace_projects
+            if ours and not wanted <= (port.tags or set()):
                 self._client.set_tags(port.id, self._defaults.all_tags)
 
 

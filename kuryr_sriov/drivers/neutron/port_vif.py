@@ -10,6 +10,7 @@ from typing import TypeVar
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.drivers.neutron import lookups
 from kuryr_sriov.drivers.neutron.port_body import Port
+from kuryr_sriov.npwg.nad_policy import check_filled
 
 _T = TypeVar('_T')
 
@@ -47,9 +48,13 @@ def to_vif(
         dns=_drop_repeats(server for net in subnets for server in net.dns),
         mtu=first.mtu,
         vlan=vlan,
-        trust=True if first.physnet in trusted_physnets else None,
+        policy=request.policy,
     )
-    return with_settings(vif, port, rates)
+    vif = with_settings(vif, port, rates)
+    if vif.trust is None and first.physnet in trusted_physnets:
+        vif = replace(vif, trust=True)
+    check_filled(vif)
+    return vif
 
 
 def with_settings(
@@ -62,7 +67,7 @@ def with_settings(
     elif port.propagate_uplink_status is not None:
         # as Neutron's own SR-IOV agent does
         link_state = 'auto' if port.propagate_uplink_status else 'enable'
-    return replace(
+    vif = replace(
         vif,
         vlan=vif.vlan if port.vlan is None else port.vlan,
         min_tx_rate=rates.min_tx_rate,
@@ -72,6 +77,8 @@ def with_settings(
         link_state=link_state,
         active=port.active,
     )
+    # where Neutron says nothing any more, the NAD's word counts again
+    return vif.policy.fill(vif) if vif.policy else vif
 
 
 def with_prefixes(

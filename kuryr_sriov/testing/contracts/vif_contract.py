@@ -25,6 +25,7 @@ import pytest
 
 from kuryr_sriov import exceptions, model, plugins
 from kuryr_sriov.drivers import base
+from kuryr_sriov.testing.contracts.vif_policies import Policies
 from kuryr_sriov.testing.contracts.vif_requests import (
     MakeDriver,
     Requesting,
@@ -38,7 +39,7 @@ MINUTES = 600.0
 """Longer than a test takes: what was made in it is younger, in seconds."""
 
 
-class PodVIFDriverContract(Requesting):
+class PodVIFDriverContract(Requesting, Policies):
     """What every VIF driver has to do, and why."""
 
     def test_the_library_would_load_it(self) -> None:

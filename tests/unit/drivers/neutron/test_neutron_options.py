@@ -75,6 +75,49 @@ def test_cluster_that_is_no_tag(tmp_path: pathlib.Path) -> None:
         section(tmp_path, '[neutron]\ncluster = blue,green\n')
 
 
+PROJECT = '0a1b2c3d4e5f60718293a4b5c6d7e8f9'
+GROUPS = (
+    '3f1c1d2e-0000-4000-8000-000000000001',
+    '3f1c1d2e-0000-4000-8000-000000000002',
+)
+
+
+def test_projects_and_groups_of_namespaces(tmp_path: pathlib.Path) -> None:
+    conf = section(
+        tmp_path,
+        '[neutron]\n'
+        f'namespace_projects = blue:{PROJECT}\n'
+        f'namespace_security_groups = blue:{" ".join(GROUPS)}, red:{GROUPS[0]}'
+        '\n',
+    )
+
+    found = neutron_options.read_defaults(conf, '')
+
+    assert found.namespace_projects == {'blue': PROJECT}
+    assert found.groups_of('blue') == GROUPS
+    assert found.groups_of('red') == GROUPS[:1]
+
+
+@pytest.mark.parametrize(
+    ('text', 'what'),
+    [
+        (f'projects = Blue:{PROJECT}', "'Blue' is not a namespace"),
+        ('projects = blue:service', "'service' (blue) is not an id"),
+        (f'projects = blue:{PROJECT} {PROJECT}', 'blue has 2 ids'),
+        ('projects = blue', "'blue' is not NAME:VALUE"),
+        ('security_groups = blue:web', "'web' (blue) is not an id"),
+    ],
+)
+def test_pairs_of_namespaces_that_are_wrong(
+    tmp_path: pathlib.Path, text: str, what: str
+) -> None:
+    with pytest.raises(exceptions.ConfigurationError) as caught:
+        section(tmp_path, f'[neutron]\nnamespace_{text}\n')
+
+    option = f'[neutron] namespace_{text.partition(" ")[0]}'
+    assert str(caught.value) == f'{option}: {what}; correct the value.'
+
+
 @pytest.mark.parametrize('text', ['soon', '0', '-1', 'inf', 'nan'])
 def test_wait_that_is_no_number_of_seconds(
     tmp_path: pathlib.Path, text: str

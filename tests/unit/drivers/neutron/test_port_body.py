@@ -122,6 +122,139 @@ def test_no_port_security_is_no_security_group() -> None:
     assert body['security_groups'] == []
 
 
+GROUPS = {'security_groups': ['sg']}
+OPEN = {'port_security_enabled': False, 'security_groups': []}
+FILTERED = {'port_security_enabled': True, 'security_groups': ['nad']}
+
+
+@pytest.mark.parametrize(
+    ('said', 'configured', 'expected'),
+    [
+        ({}, {}, {}),
+        ({}, {'security_groups': ('sg',)}, GROUPS),
+        ({'security_groups': ()}, GROUPS, {'security_groups': []}),
+        ({'security_groups': ('nad',)}, {'port_security': False}, FILTERED),
+        ({'port_security': False}, GROUPS, OPEN),
+        ({'spoofchk': False}, GROUPS, OPEN),
+        (
+            {'port_security': True},
+            {'port_security': False},
+            {'port_security_enabled': True},
+        ),
+        (
+            {'spoofchk': True},
+            {'port_security': False},
+            {'port_security_enabled': True},
+        ),
+        ({'qos_policy': 'q'}, {'qos_policy': 'p'}, {'qos_policy_id': 'q'}),
+        ({'link_state': 'disable'}, {}, {'admin_state_up': False}),
+        ({'link_state': 'auto'}, {}, {'propagate_uplink_status': True}),
+        (
+            {'link_state': 'enable'},
+            {'propagate_uplink_status': True},
+            {'propagate_uplink_status': False},
+        ),
+    ],
+)
+def test_what_a_nad_says_counts_before_what_is_configured(
+    said: dict[str, Any],
+    configured: dict[str, Any],
+    expected: dict[str, Any],
+) -> None:
+    asked = dataclasses.replace(REQUEST, policy=model.Policy(**said))
+    defaults = port_body.Defaults(**configured)
+
+    body = port_body.to_create(POD, asked, defaults)
+
+    nothing = port_body.to_create(POD, REQUEST, port_body.Defaults())
+    assert body == nothing | expected
+
+
+@pytest.mark.parametrize(
+    ('namespace', 'expected'),
+    [
+        ('blue', {'project_id': 'of-blue', 'security_groups': ['a', 'b']}),
+        # the groups of our own project are no groups of another one
+        ('red', {'project_id': 'of-red'}),
+        ('default', {'project_id': 'ours', 'security_groups': ['sg']}),
+    ],
+)
+def test_a_namespace_has_a_project_and_groups_of_its_own(
+    namespace: str, expected: dict[str, Any]
+) -> None:
+    defaults = port_body.Defaults(
+        project='ours',
+        security_groups=('sg',),
+        namespace_projects={'blue': 'of-blue', 'red': 'of-red'},
+        namespace_security_groups={'blue': ('a', 'b')},
+    )
+    pod = dataclasses.replace(POD, namespace=namespace)
+
+    body = port_body.to_create(pod, REQUEST, defaults)
+
+    nothing = port_body.to_create(pod, REQUEST, port_body.Defaults())
+    assert body == nothing | expected
+
+
+def vif_of(said: dict[str, Any], **more: Any) -> model.Vif:
+    policy = model.Policy(**said)
+    return port_vif.to_vif(
+        port_body.parse_port(port(**more)),
+        dataclasses.replace(REQUEST, policy=policy),
+        (SUBNET,),
+        lookups.Rates(max_tx_rate=200),
+        trusted_physnets={'physnet22'},
+    )
+
+
+@pytest.mark.parametrize(
+    ('said', 'more', 'expected'),
+    [
+        ({'trust': False}, {}, {'trust': False}),
+        ({'trust': False}, {'trusted': True}, {'trust': True}),
+        ({}, {}, {'trust': True}),
+        (
+            {'spoofchk': True},
+            {'port_security_enabled': False},
+            {'spoofchk': False},
+        ),
+        ({'spoofchk': True}, {}, {'spoofchk': True}),
+        (
+            {'link_state': 'auto'},
+            {'admin_state_up': False},
+            {'link_state': 'disable'},
+        ),
+        ({'link_state': 'enable'}, {}, {'link_state': 'enable'}),
+        ({'max_tx_rate': 100}, {}, {'max_tx_rate': 200}),
+        ({'min_tx_rate': 100}, {}, {'min_tx_rate': 100}),
+        ({'mtu': 1400}, {}, {'mtu': 1400}),
+        ({'vlan_qos': 5}, {}, {'vlan_qos': 5}),
+    ],
+)
+def test_what_neutron_says_counts_before_what_a_nad_says(
+    said: dict[str, Any], more: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    found = dataclasses.asdict(vif_of(said, **more))
+
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_a_minimum_of_the_nad_above_neutrons_limit_is_refused() -> None:
+    with pytest.raises(exceptions.ProviderRefused) as caught:
+        vif_of({'min_tx_rate': 300})
+
+    assert str(caught.value) == (
+        'network default/sriov: the minimum rate of port-1 is 300 Mbit/s and '
+        'its maximum 200; correct its QoS policy, or minTxRate and maxTxRate '
+        'of the NetworkAttachmentDefinition'
+    )
+
+
+def test_a_priority_without_vlan_is_refused() -> None:
+    with pytest.raises(exceptions.ProviderRefused, match='vlanQos 3 needs'):
+        vif_of({'vlan_qos': 3}, **{'binding:vif_details': {'vlan': '0'}})
+
+
 def test_dual_stack_with_one_address_asked_for() -> None:
     six = dataclasses.replace(SUBNET, id='sub-6', cidr='fd00::/64')
     asked = dataclasses.replace(

@@ -209,6 +209,8 @@ class TwoControllers(RuleBasedStateMachine):
             resource_tags=(),
             port_project='',
             security_groups=(),
+            namespace_projects={},
+            namespace_security_groups={},
             port_security_enabled=None,
             qos_policy='',
             propagate_uplink_status=None,
