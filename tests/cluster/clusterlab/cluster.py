@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
+import re
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -76,7 +79,13 @@ class Cluster(Running):
         found: list[Any] = []
 
         def running() -> bool:
-            found[:] = self.pods()
+            found[:] = [
+                each
+                for each in self.pods()
+                # a node that starts refuses pods of which it knows: the
+                # device plugin comes later
+                if each['status']['phase'] not in ('Failed', 'Succeeded')
+            ]
             ready = [
                 each
                 for each in found
@@ -86,6 +95,46 @@ class Cluster(Running):
 
         wait_for(running, SECONDS, f'{count} pods to run')
         return found
+
+    def create(self, *bodies: Mapping[str, Any]) -> None:
+        """Make these objects, in the default namespace."""
+        listed = {'apiVersion': 'v1', 'kind': 'List', 'items': list(bodies)}
+        self.plane.run('create', '-f', '-', stdin=json.dumps(listed))
+
+    def pod(self, name: str) -> Any:
+        """One pod of the default namespace, as it is now."""
+        return self.plane.get('pod', name)
+
+    def wait_ready(self, *names: str) -> list[Any]:
+        """These pods, once all of them are Ready; others may wait."""
+        found: list[Any] = []
+
+        def ready() -> bool:
+            there = {each['metadata']['name']: each for each in self.pods()}
+            found[:] = [there[name] for name in names if name in there]
+            return len(found) == len(names) and all(map(is_ready, found))
+
+        wait_for(ready, SECONDS, f'{", ".join(names)} to be Ready')
+        return found
+
+    def wait_event(self, name: str, pattern: str) -> str:
+        """What an event of this pod says, once one matches the pattern.
+
+        :param pattern: a regular expression, for ``REASON: MESSAGE``.
+        """
+        told: list[str] = []
+
+        def matches() -> bool:
+            chosen = f'--field-selector=involvedObject.name={name}'
+            items = self.plane.get('events', chosen)['items']
+            told[:] = [f'{it["reason"]}: {it.get("message")}' for it in items]
+            return any(re.search(pattern, each) for each in told)
+
+        try:
+            wait_for(matches, SECONDS, f'the event {pattern!r} of {name}')
+        except RuntimeError as error:
+            raise RuntimeError(f'{error}; it has {told}') from None
+        return next(each for each in told if re.search(pattern, each))
 
     def delete_workloads(self) -> None:
         """Everything that a test may have started in the namespace."""

@@ -50,7 +50,8 @@ def ensure_daemon_images() -> Mapping[str, pathlib.Path]:
     """
     digest = hashlib.sha256(_ensure_bases().name.encode())
     for file in (CONTAINERFILE, IGNORED, *source_files()):
-        digest.update(f'{file} '.encode() + file.read_bytes())
+        name = file.relative_to(REPOSITORY)
+        digest.update(f'{name} '.encode() + file.read_bytes())
     folder = servers.made_once('images', digest.digest(), _build_daemons)
     return {target: folder / f'{target}.tar' for target in DAEMONS}
 

@@ -7,84 +7,24 @@ import json
 import pathlib
 import signal
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from kubelab.install import ensure_runtime_installed
 from servers import Running, wait_for
 
-from . import images, page
+from . import page
 from .controlplane import NODE, OUTSIDE, ControlPlane, KubectlFailed
 from .machine import Machine
+from .nodefiles import BRIDGE, CONTAINERD, KUBELET, NETWORK, SERVICES, SOCKET
 from .traces import Traces
-
-CONTAINERD = f"""\
-version = 3
-[plugins.'io.containerd.cri.v1.images'.pinned_images]
-sandbox = '{images.POD_IMAGE}'
-[plugins.'io.containerd.cri.v1.runtime'.cni]
-bin_dirs = ['/opt/cni/bin']
-conf_dir = '/etc/cni/net.d'
-[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
-runtime_type = 'io.containerd.runc.v2'
-"""
 
 FRUGAL = {'GOMAXPROCS': '2', 'GOGC': '400'}
 """For programs in Go: most of an emulated processor goes into looking for
 work, and for garbage."""
 
-SOCKET = '/run/containerd/containerd.sock'
-
-KUBELET = {
-    'apiVersion': 'kubelet.config.k8s.io/v1beta1',
-    'kind': 'KubeletConfiguration',
-    'authentication': {
-        'anonymous': {'enabled': True},
-        'webhook': {'enabled': False},
-    },
-    'authorization': {'mode': 'AlwaysAllow'},
-    'cgroupDriver': 'cgroupfs',
-    'containerRuntimeEndpoint': f'unix://{SOCKET}',
-    'enforceNodeAllocatable': [],
-    'failSwapOn': False,
-    # an emulated processor on a busy host takes its time
-    'nodeStatusUpdateFrequency': '20s',
-    'runtimeRequestTimeout': '15m',
-    'staticPodPath': '/etc/kubernetes/manifests',
-}
-
-PRIMARY_NETWORK = {
-    'cniVersion': '1.0.0',
-    'name': 'primary',
-    'plugins': [
-        {
-            'type': 'bridge',
-            'bridge': 'cni0',
-            'isGateway': True,
-            'ipMasq': True,
-            'ipMasqBackend': 'nftables',
-            'ipam': {
-                'type': 'host-local',
-                'ranges': [[{'subnet': '10.22.0.0/24'}]],
-                'routes': [{'dst': '0.0.0.0/0'}],
-            },
-        }
-    ],
-}
-"""What the cluster's first network would have installed."""
-
-SERVICES = """\
-table ip services {{
-    chain local {{
-        type nat hook output priority -100
-        ip daddr 10.0.0.1 tcp dport 443 dnat to {address}
-    }}
-    chain pods {{
-        type nat hook prerouting priority -100
-        ip daddr 10.0.0.1 tcp dport 443 dnat to {address}
-    }}
-}}
-"""
-"""The one service that pods need, ``kubernetes``; no kube-proxy runs."""
-
+CA = '/etc/kubernetes/ca.crt'
+CONFLIST = '/etc/cni/net.d/10-primary.conflist'
 CNI_PLUGINS = 'bridge', 'host-local', 'loopback'
 DEVICE_PLUGIN = pathlib.Path(__file__).with_name('deviceplugin.py')
 
@@ -133,12 +73,11 @@ class Node(Running):
     def _configure(self) -> None:
         """What is in place on a node before its services start."""
         machine, plane = self.machine, self._plane
-        ca = '/etc/kubernetes/ca.crt'
         config = plane.api.kubeconfig('kubelet').read_text()
         config = config.replace(plane.api.url, plane.outside)
-        config = config.replace(str(plane.api.ca), ca)
+        config = config.replace(str(plane.api.ca), CA)
         machine.write('/etc/kubernetes/kubelet.kubeconfig', config)
-        machine.write(ca, plane.api.ca.read_text())
+        machine.write(CA, plane.api.ca.read_text())
         machine.write('/etc/kubernetes/kubelet.yaml', json.dumps(KUBELET))
         machine.write('/etc/containerd/config.toml', CONTAINERD)
         port = plane.outside.rpartition(':')[2]
@@ -154,10 +93,14 @@ class Node(Running):
             cp --update {plugins} /opt/cni/bin
             """
         )
-        network = '/etc/cni/net.d/10-primary.conflist'
         # what others made of it outlives a reboot
-        if machine.attempt('test', '-e', network)['status']:
-            machine.write(network, json.dumps(PRIMARY_NETWORK))
+        if machine.attempt('test', '-e', CONFLIST)['status']:
+            self.write_conflist(BRIDGE)
+
+    def write_conflist(self, *plugins: Mapping[str, Any]) -> None:
+        """Have the container runtime call these for each pod."""
+        text = json.dumps({**NETWORK, 'plugins': plugins})
+        self.machine.write(CONFLIST, text)
 
     def make_vfs(self) -> None:
         """The how-to's first step: at each boot, before the device plugin."""
@@ -177,12 +120,20 @@ class Node(Running):
         self.machine.start_service(
             'containerd', self._runtime / 'containerd', PATH=path, **FRUGAL
         )
-        version = [self._runtime / 'ctr', '--address', SOCKET, 'version']
         wait_for(
-            lambda: not self.machine.attempt(*map(str, version))['status'],
+            lambda: not self.machine.attempt(*self._ctr('version'))['status'],
             300,
             'containerd to answer',
         )
+
+    def _ctr(self, *words: str) -> list[str]:
+        """Words of a command that asks containerd."""
+        return [str(self._runtime / 'ctr'), '--address', SOCKET, *words]
+
+    def kill_task(self, container_id: str) -> None:
+        """End a container, or a sandbox, of the kubelet's by force."""
+        words = '-n', 'k8s.io', 'tasks', 'kill', '--signal', 'SIGKILL'
+        self.machine.run(*self._ctr(*words, container_id))
 
     def start_kubelet(self) -> None:
         """It registers the node by itself."""

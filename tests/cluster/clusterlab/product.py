@@ -25,14 +25,15 @@ lease_duration = 60
 """
 EDITED = (
     CONF,
+    'examples/howto/multus.yaml',
     'examples/howto/sriov-net1.yaml',
     'examples/howto/sriov-net2.yaml',
 )
 """What has the ids of subnets in it."""
 
-KILL = """\
-import os, pathlib, signal, sqlite3, sys, time
-ledger = sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True)
+WAIT = """\
+import sqlite3, sys, time
+ledger = sqlite3.connect(f'file:{sys.argv[2]}?mode=ro', uri=True)
 end = time.monotonic() + 580
 while True:
     (found,) = ledger.execute('SELECT count(*) FROM attachment').fetchone()
@@ -41,13 +42,17 @@ while True:
     if time.monotonic() > end:
         sys.exit(f'{found} records in the ledger')
     time.sleep(0.01)
+"""
+
+KILL = """\
+import os, pathlib, signal, sys
 killed = 0
 for path in pathlib.Path('/proc').glob('[0-9]*/cmdline'):
     try:
         words = path.read_bytes().split(b'\\0')
     except OSError:
         continue
-    if any(word.endswith(b'bin/kuryr-sriov-node') for word in words):
+    if any(word.endswith(sys.argv[1].encode()) for word in words):
         os.kill(int(path.parent.name), signal.SIGKILL)
         killed += 1
 if not killed:
@@ -73,8 +78,11 @@ class Product:
         self._plane = plane
         self._cloud = cloud
 
-    def install(self) -> None:
-        """What the how-to says up to its fifth step."""
+    def install(self, more: str = '') -> None:
+        """What the how-to says up to its fifth step.
+
+        :param more: to be added to ``kuryr.conf``.
+        """
         for name in ('deploy', 'examples/howto'):
             target = self._folder / name
             shutil.rmtree(target, ignore_errors=True)
@@ -83,7 +91,7 @@ class Product:
             file = self._folder / name
             file.write_text(self._cloud.localize(file.read_text()))
         with open(self._folder / CONF, 'a') as conf:
-            conf.write(PATIENCE)
+            conf.write(PATIENCE + more)
         (self._folder / CREDENTIALS).write_text(self._cloud.credentials())
         for block in page.section(5):
             self.follow(block)
@@ -95,9 +103,9 @@ class Product:
             assert program == 'kubectl', program
             self._plane.run(*words, folder=self._folder)
 
-    def read(self, name: str) -> str:
-        """One of those files."""
-        return (self._folder / name).read_text()
+    def apply(self, name: str) -> None:
+        """Have the objects of one of those files."""
+        self._plane.run('apply', '-f', name, folder=self._folder)
 
     def remove_daemons(self) -> None:
         """Delete both, in the order of the page."""
@@ -125,5 +133,12 @@ class Product:
 
         :param count: of records in the ledger, for which this waits.
         """
-        script = KILL.replace('COUNT', count)
-        self._machine.run('python3', '-Ic', script, LEDGER, timeout=600)
+        script = WAIT.replace('COUNT', count) + KILL
+        program = 'bin/kuryr-sriov-node'
+        self._machine.run(
+            *('python3', '-Ic', script, program, LEDGER), timeout=600
+        )
+
+    def kill_controllers(self) -> None:
+        """Kill both of its replicas in that way."""
+        self._machine.run('python3', '-Ic', KILL, 'bin/kuryr-sriov-controller')

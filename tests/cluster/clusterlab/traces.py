@@ -52,14 +52,14 @@ class Traces:
         """What ``changes`` compares with; to be told after each boot."""
         self._untouched = self.state()
 
-    def changes(self) -> list[str]:
-        """What is not as it was when there were no pods."""
+    def changes(self) -> dict[str, str]:
+        """What is not as it was when there were no pods, by VF."""
         before, now = self._untouched, self.state()
-        return [
-            f'{pci}: {before.get(pci)} is now {now.get(pci)}'
+        return {
+            pci: f'{before.get(pci)} is now {now.get(pci)}'
             for pci in sorted(before.keys() | now.keys())
             if before.get(pci) != now.get(pci)
-        ]
+        }
 
     def records(self) -> list[dict[str, Any]]:
         """What the ledger on the node holds."""
