@@ -2,8 +2,8 @@
 """Network interfaces, by rtnetlink.
 
 ``netlink_socket`` carries each request, in one socket that is opened in the
-network namespace that is asked. Thus no thread shares anything, nothing is
-left open, and no namespace is kept alive.
+network namespace that is asked. Thus nothing is shared or left open, and no
+namespace is kept alive.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ is being read: answers are there at once, and only sending can block.
 from __future__ import annotations
 
 import collections
+import contextlib
 import errno
 import os
 import socket
@@ -105,7 +106,7 @@ def map_error(error: OSError, what: str) -> exceptions.KuryrSriovError:
 
 
 def exchange_within(netns: str, message: bytes, what: str) -> list[bytes]:
-    """``exchange``, in a thread of its own that the kernel may keep.
+    """``exchange``, in another thread, which the kernel may keep.
 
     No timeout of a socket bounds it: it is served while it is sent, under a
     lock of the whole kernel (RTNL), which a driver that hangs may hold.
@@ -126,20 +127,28 @@ def exchange_within(netns: str, message: bytes, what: str) -> list[bytes]:
 def exchange(netns: str, message: bytes) -> list[bytes]:
     """Send one request; return the messages that answer it.
 
-    The calling thread is in the namespace afterwards, and has to end.
-
     :raises OSError: the kernel's error, with its own text if it gives one;
         EBUSY for a dump that a change has interrupted.
-    :raises KernelError: there is no such network namespace.
+    :raises KernelError: there is no such network namespace, or the calling
+        thread could not come back from it, and has to end.
     """
-    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-    if netns:
-        namespaces.enter(netns)
-    with socket.socket(socket.AF_NETLINK, kind) as rtnetlink:
+    with _open_socket(netns) as rtnetlink:
         # Without this the kernel gives a number, and not its own words.
         rtnetlink.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
         rtnetlink.send(message)
         return list(_read_answers(rtnetlink))
+
+
+def _open_socket(netns: str) -> socket.socket:
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    if not netns:
+        return socket.socket(socket.AF_NETLINK, kind)
+    with contextlib.ExitStack() as on_error:
+        with namespaces.entered(netns):
+            opened = socket.socket(socket.AF_NETLINK, kind)
+            on_error.enter_context(opened)
+        on_error.pop_all()
+    return opened
 
 
 def _read_answers(rtnetlink: socket.socket) -> Iterator[bytes]:

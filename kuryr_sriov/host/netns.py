@@ -135,13 +135,32 @@ def enter(netns: str) -> None:
 
     :raises KernelError: there is no such namespace, or it may not be entered.
     """
+    with opened(netns) as file:
+        _move_thread(file, netns)
+
+
+@contextlib.contextmanager
+def entered(netns: str) -> Iterator[None]:
+    """Have the calling thread in the namespace for the body of ``with``.
+
+    :raises KernelError: as ``enter``. Or the thread could not come back, and
+        has to end.
+    """
+    with opened('') as own:
+        enter(netns)
+        try:
+            yield
+        finally:
+            _move_thread(own, "the node's own network namespace")
+
+
+def _move_thread(file: int, netns: str) -> None:
     # setns(2), which Python has since 3.12 only
     libc = ctypes.CDLL(None, use_errno=True)
-    with opened(netns) as file:
-        if libc.setns(file, CLONE_NEWNET):
-            number = ctypes.get_errno()
-            raise exceptions.KernelError(
-                f'Cannot enter {netns}: {os.strerror(number)}; run with '
-                f'CAP_SYS_ADMIN',
-                number,
-            )
+    if libc.setns(file, CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise exceptions.KernelError(
+            f'Cannot enter {netns}: {os.strerror(number)}; run with '
+            f'CAP_SYS_ADMIN',
+            number,
+        )

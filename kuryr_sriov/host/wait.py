@@ -11,12 +11,14 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from kuryr_sriov import exceptions
+from kuryr_sriov.host import workers
 
 T = TypeVar('T')
 
@@ -26,7 +28,7 @@ LONGEST = 0.1
 _DEADLINE = contextvars.ContextVar('deadline', default=math.inf)
 """Of the call that this thread is in, by ``time.monotonic()``."""
 
-_hanging: dict[str, threading.Thread] = {}
+_hanging: dict[str, workers.Job] = {}
 _hanging_lock = threading.Lock()
 
 
@@ -92,9 +94,9 @@ def run_within(
 ) -> None:
     """Do work that may block in the kernel, for ``timeout`` at most.
 
-    It is done in a thread of its own; when the time is over, the thread is
-    left to end whenever the kernel lets it. The work's own waits obey the
-    call's deadline.
+    It is done in another thread; when the time is over, that thread is left
+    to end whenever the kernel lets it. The work's own waits obey the call's
+    deadline.
 
     :param timeout: seconds.
     :param what: as in ``wait_for``.
@@ -105,44 +107,41 @@ def run_within(
     """
     timeout = time_left(timeout)
     deadline = time.monotonic() + timeout
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:  # all of it is the caller's
-            raised.append(error)
-
-    # A new thread has an empty context, and with that no deadline.
-    context = contextvars.copy_context()
-    thread = threading.Thread(
-        target=context.run, args=(run,), name=what, daemon=True
-    )
     if key:
-        _start_after_earlier(key, thread, deadline, what)
+        job = _start_after_earlier(key, work, deadline, what)
     else:
-        thread.start()
-    thread.join(max(0.0, deadline - time.monotonic()))
-    if thread.is_alive():
+        job = workers.start(work, what)
+    left = max(0.0, deadline - time.monotonic())
+    if not job.wait(left) and job.give_up():
         raise exceptions.DeviceBusy(f'Waited {timeout:.3g} s for {what}')
-    if raised:
-        raise raised[0]
+    if job.raised:
+        raise job.raised
 
 
 def _start_after_earlier(
-    key: str, thread: threading.Thread, deadline: float, what: str
-) -> None:
-    """Start it once no earlier thread of that key is left."""
+    key: str, work: Callable[[], object], deadline: float, what: str
+) -> workers.Job:
+    """Start it once no earlier work of that key is left."""
     while True:
         with _hanging_lock:
+            for other in [k for k, job in _hanging.items() if job.is_finished]:
+                del _hanging[other]
             earlier = _hanging.get(key)
-            if earlier is None or not earlier.is_alive():
-                _hanging[key] = thread
-                thread.start()
-                return
-        earlier.join(max(0.0, deadline - time.monotonic()))
-        if earlier.is_alive():
+            if earlier is None:
+                job = _hanging[key] = workers.start(work, what)
+                return job
+        if not earlier.wait(max(0.0, deadline - time.monotonic())):
             raise exceptions.DeviceBusy(
                 f'An earlier attempt still hangs in the kernel, for '
-                f'{earlier.name}; no other is made beside it: {what}'
+                f'{earlier.what}; no other is made beside it: {what}'
             )
+
+
+def _forget_hanging() -> None:
+    """No thread but the one that forks lives on in its child (fork(2))."""
+    global _hanging_lock
+    _hanging_lock = threading.Lock()
+    _hanging.clear()
+
+
+os.register_at_fork(after_in_child=_forget_hanging)

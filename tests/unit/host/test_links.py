@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Interfaces of the running kernel: veth pairs in network namespaces."""
+"""Interfaces of the running kernel: veth pairs in network netns."""
 
 import dataclasses
 import errno
@@ -13,7 +13,7 @@ import pytest
 import xdp
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.host import ethtool, netns, wait
+from kuryr_sriov.host import ethtool, netns, wait, workers
 from kuryr_sriov.host import links as links_module
 from kuryr_sriov.host.links import Netlink
 from kuryr_sriov.host.pci_functions import PciFunctions
@@ -386,6 +386,38 @@ def test_kernels_that_tell_whose_an_interface_is(monkeypatch, release, tells):
     assert ethtool.netlink_tells_parent() == tells
 
 
+def test_a_thread_comes_back_from_the_namespace_that_it_asked(
+    links, veth, monkeypatch
+):
+    monkeypatch.setattr(workers, '_idle', [])
+    here, index, _ = veth
+    assert links.find('0000:02:10.0', here) is None
+    (worker,) = workers._idle
+    seen = []
+    wait.run_within(lambda: seen.append(netns.identify('')), 60, 'it')
+    assert workers._idle == [worker]
+    assert seen == [netns.identify('')]
+    assert seen != [links.identify(here)]
+    assert links.get(index, here)
+
+
+def test_a_thread_that_cannot_come_back_ends(links, veth, monkeypatch):
+    """Its next request would be in a pod."""
+    monkeypatch.setattr(workers, '_idle', [])
+    here, index, _ = veth
+    move = netns._move_thread
+
+    def move_there_only(file, path):
+        if path != here:
+            raise exceptions.KernelError('cannot enter', errno.EPERM)
+        move(file, path)
+
+    monkeypatch.setattr(netns, '_move_thread', move_there_only)
+    with pytest.raises(exceptions.KernelError, match='cannot enter'):
+        links.get(index, here)
+    assert workers._idle == []
+
+
 def test_nothing_is_left_open_and_every_request_is_counted(links, veth):
     """kuryr-kubernetes never closed its netlink sockets."""
     here, index, _ = veth
@@ -401,5 +433,6 @@ def test_nothing_is_left_open_and_every_request_is_counted(links, veth):
     with futures.ThreadPoolExecutor(16) as pool:
         list(pool.map(work, range(64)))
     after = os.listdir('/proc/self/fd'), threading.active_count()
-    assert after == before
+    assert after[0] == before[0]
+    assert after[1] <= before[1] + workers.MOST_IDLE
     assert links.requests == {'get': 129, 'find': 64}

@@ -235,7 +235,7 @@ def test_a_write_that_hangs_keeps_one_thread_however_often_it_is_tried(
         for _ in range(5):
             with pytest.raises(exceptions.DeviceBusy, match=VF):
                 change()
-        assert threading.active_count() == before + 1
+        assert threading.active_count() <= before + 1
         assert time.monotonic() - start < 5
     finally:
         let_go.set()
