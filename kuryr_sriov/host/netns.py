@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import functools
 import os
 import socket
 import threading
@@ -154,10 +155,14 @@ def entered(netns: str) -> Iterator[None]:
             _move_thread(own, "the node's own network namespace")
 
 
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    """For setns(2), which Python has since 3.12 only."""
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _move_thread(file: int, netns: str) -> None:
-    # setns(2), which Python has since 3.12 only
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(file, CLONE_NEWNET):
+    if _libc().setns(file, CLONE_NEWNET):
         number = ctypes.get_errno()
         raise exceptions.KernelError(
             f'Cannot enter {netns}: {os.strerror(number)}; run with '
