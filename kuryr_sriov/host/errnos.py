@@ -26,8 +26,6 @@ TRANSIENT = frozenset(
         # any driver, and the socket itself; mlx5: MLX5_CMD_STAT_LIM_ERR
         errno.ENOMEM,
         errno.ENOBUFS,
-        # sfc: efx_mcdi_rpc_start, while the controller of the NIC resets
-        errno.ENETDOWN,
     }
 )
 """The same request may succeed later."""
@@ -48,6 +46,14 @@ SETTING_REFUSED = frozenset(
     }
 )
 """The NIC does not do what was asked for."""
+
+SETTING_POSTPONED = frozenset(
+    {
+        # sfc: efx_mcdi_rpc_start, while the controller of the NIC resets
+        errno.ENETDOWN,
+    }
+)
+"""A setting of a VF may be had later. Of anything else it says: it is down."""
 
 PERHAPS_NOT_READY = frozenset(
     {

@@ -92,6 +92,8 @@ class PfControl:
         try:
             self._links.set_vf(self._index, self._vf, changes)
         except exceptions.KernelError as error:
+            if error.errno in errnos.SETTING_POSTPONED:
+                raise exceptions.DeviceBusy(str(error)) from error
             if error.errno not in errnos.SETTING_REFUSED:
                 raise
             return error

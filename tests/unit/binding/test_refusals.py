@@ -94,12 +94,12 @@ def test_a_refusal_is_final_at_once(tmp_path, asked, times):
 
 @pytest.fixture
 def not_ready(tmp_path, monkeypatch):
-    """A driver, an attachment, and a NIC whose first answer is EINVAL.
+    """A driver, an attachment, and a NIC whose first answer is an error.
 
     Called with what the PF tells meanwhile of what it holds for its VFs.
     """
 
-    def not_ready(meanwhile=lambda vfs: vfs):
+    def not_ready(meanwhile=lambda vfs: vfs, number=errno.EINVAL):
         driver, attachment = prepare(tmp_path, {}, plugged=True)
         links = driver.host.links
         pf, set_vf = links.pf, links.set_vf
@@ -111,7 +111,7 @@ def not_ready(tmp_path, monkeypatch):
 
             monkeypatch.setattr(links, 'pf', tell)
             monkeypatch.setattr(links, 'set_vf', set_vf)
-            raise exceptions.KernelError('is disabled', errno.EINVAL)
+            raise exceptions.KernelError('is disabled', number)
 
         monkeypatch.setattr(links, 'set_vf', refuse)
         return driver, attachment
@@ -130,3 +130,11 @@ def test_a_vf_that_its_pf_still_tells_nothing_of_is_worth_a_retry(not_ready):
     driver, attachment = not_ready(lambda vfs: (None,))
     with pytest.raises(exceptions.DeviceBusy, match='tells nothing of its VF'):
         driver.connect(attachment)
+
+
+def test_a_nic_whose_controller_resets_is_worth_a_retry(not_ready):
+    """sfc."""
+    driver, attachment = not_ready(number=errno.ENETDOWN)
+    with pytest.raises(exceptions.DeviceBusy, match='is disabled'):
+        driver.connect(attachment)
+    driver.connect(attachment)

@@ -60,7 +60,7 @@ def test_it_comes_home_in_one_request(node, driver, attachment):
 
 
 def test_no_carrier_is_waited_for_once(node, driver, attachment):
-    node.fail('announce', errno.EIO)
+    node.fail('announce', errno.ENETDOWN)
     driver.connect(attachment)
     with pytest.raises(exceptions.KernelError, match='announce'):
         driver.announce(attachment)

@@ -25,7 +25,6 @@ VIF = model.Vif('port', 'net1', 'd/n', 'i/p', 'p', 'fa:16:3e:00:00:01')
         ERESTARTSYS,  # iavf
         errno.ENOMEM,
         errno.ENOBUFS,
-        errno.ENETDOWN,  # sfc
     ],
 )
 def test_what_may_pass_is_asked_again(monkeypatch, number):
