@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kuryr_sriov import model, plugins
@@ -202,6 +202,18 @@ class Controller:
             owned
             for driver in self._drivers.all
             for owned in driver.list_vifs()
+        )
+
+    def refresh_vifs(self, vifs: Sequence[model.Vif]) -> tuple[model.Vif, ...]:
+        """Those of the VIFs whose provider tells, as it has them now.
+
+        A VF keeps what its VIF was when it was attached: for a host that
+        wants to tell whoever runs the pod.
+        """
+        return tuple(
+            vif
+            for driver in self._drivers.all
+            for vif in driver.refresh_vifs(vifs)
         )
 
     def collect_orphans(self, is_there: orphans.IsThere) -> tuple[str, ...]:

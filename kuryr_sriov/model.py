@@ -29,8 +29,9 @@ VlanProto = Literal['802.1q', '802.1ad']
 class Pod:
     """A Kubernetes pod, as far as its network is concerned.
 
-    :param node: the node's name as the network provider knows it
-        (Neutron: ``binding:host_id``); empty until the pod is scheduled.
+    :param node: the node's name in Kubernetes; empty until the pod is
+        scheduled. A VIF driver translates it where its provider has another
+        one.
     :param containers: names of its app containers and sidecars; empty where
         only the pod's name is known (CNI tells no more).
     """
@@ -270,7 +271,7 @@ class OwnedVif:
 class Location:
     """Where the VF of a VIF is: the port's ``binding:profile``.
 
-    :param node: the node's name as the provider knows it.
+    :param node: the node's name in Kubernetes, as in ``Pod``.
     :param pci_slot: PCI address of the VF.
     :param pci_vendor_info: ``vendor:device`` in hex, ``8086:10ca``.
     :param physical_network: Neutron's physnet.

@@ -24,5 +24,23 @@ def most_similar(name: str, known: Iterable[str]) -> str:
     return plain[found[0]] if found else ''
 
 
+def most_alike(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """The known names that are most like it, however little.
+
+    One with the same first label comes first: a host with its domain and
+    without.
+    """
+
+    def rank(each: str) -> tuple[bool, float, str]:
+        ratio = difflib.SequenceMatcher(None, name, each).ratio()
+        return _first_label(each) != _first_label(name), -ratio, each
+
+    return sorted(known, key=rank)[:count]
+
+
+def _first_label(name: str) -> str:
+    return name.lower().partition('.')[0]
+
+
 def _without_style(name: str) -> str:
     return name.lower().replace('_', '')

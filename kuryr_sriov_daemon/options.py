@@ -84,6 +84,14 @@ CONTROLLER_OPTIONS = (
         'traffic of activated VIFs flows by now; it is asked once for all of '
         'them, and only while there are such VIFs.',
     ),
+    cfg.FloatOpt(
+        'changes_period',
+        default=300.0,
+        min=1.0,
+        help='Seconds between two comparisons of all attached VIFs with what '
+        'the network provider has of them, in one listing. A change becomes '
+        'an event of the pod and a metric: the VF keeps what it was given.',
+    ),
     cfg.StrOpt(
         'http_host',
         default='',

@@ -142,6 +142,16 @@ class NeutronClient:
             # the path only: a server behind a proxy may not know its name
             url, params = '/ports?' + urlsplit(following[0]).query, None
 
+    def list_agent_hosts(self) -> frozenset[str]:
+        """Hosts of the SR-IOV agents; none for a user who may not see them."""
+        params = {'binary': 'neutron-sriov-nic-agent'}
+        try:
+            answer = self._call_api('GET', '/agents', params=params)
+        except (NeutronDenied, NeutronRefused):
+            return frozenset()
+        agents = _read_list(answer, 'agents')
+        return frozenset(agent['host'] for agent in agents)
+
     def set_tags(self, port: str, tags: Sequence[str]) -> None:
         """Replace the tags of the port."""
         body = {'tags': list(tags)}

@@ -158,9 +158,8 @@ OPTIONS = (
     cfg.StrOpt(
         'node_name',
         default='',
-        help="This node's name as the network provider knows it (Neutron: "
-        'binding:host_id), for pods that come without the name of their '
-        'node.',
+        help="This node's name in Kubernetes, for pods that come without the "
+        'name of their node.',
     ),
     cfg.BoolOpt(
         'node_is_guest',

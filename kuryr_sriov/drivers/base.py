@@ -91,6 +91,15 @@ class PodVIFDriver(abc.ABC):
         the error it failed with or None. Optional.
         """
 
+    def refresh_vifs(self, vifs: Sequence[model.Vif]) -> Iterable[model.Vif]:
+        """Those of the VIFs that the provider knows, as it has them now.
+
+        Somebody may change a VIF at the provider while its pod runs: its
+        VLAN, rates, link state, trust, spoof check. It changes nothing
+        itself, and asks little for many VIFs. Optional.
+        """
+        return ()
+
     def forget_all(self) -> None:  # noqa: B027 (one that remembers nothing)
         """Forget what is remembered: another process may have acted since.
 

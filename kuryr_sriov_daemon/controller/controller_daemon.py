@@ -23,6 +23,7 @@ from kuryr_sriov import (
     PortObject,
     TransientError,
 )
+from kuryr_sriov_daemon.controller.changes import ChangedVifs
 from kuryr_sriov_daemon.controller.controller_metrics import ControllerMetrics
 from kuryr_sriov_daemon.controller.pods import KeptPod, keep_pod
 from kuryr_sriov_daemon.controller.portcache import PortObjects
@@ -69,6 +70,7 @@ class ControllerDaemon:
 
     _library: Controller
     _reconciler: Reconciler
+    _changes: ChangedVifs
 
     def __init__(self, conf: Any, identity: str) -> None:
         own = conf.sriov_controller
@@ -150,6 +152,7 @@ class ControllerDaemon:
                 cluster_uid=cluster_uid,
                 observe=self._metrics.observe,
             )
+            self._changes = ChangedVifs(self._library, self._events)
             self._reconciler = Reconciler(
                 self._library,
                 self._kubernetes,
@@ -181,6 +184,7 @@ class ControllerDaemon:
             self._start_thread(f'worker {number}', self._serve_queue)
         self._start_thread('orphans', self._look_for_orphans)
         self._start_thread('confirm', self._confirm_silent_vifs)
+        self._start_thread('changes', self._look_for_changes)
         self._over.wait()
 
     def _keep_lease(self) -> None:
@@ -279,6 +283,15 @@ class ControllerDaemon:
             for uid in silent:
                 self._put_pod(uid)
 
+    def _look_for_changes(self) -> None:
+        """Tell of VIFs that were changed at the provider."""
+        period = self._conf.sriov_controller.changes_period
+        while not self._over.wait(period) and self._leadership.is_leader():
+            try:
+                self._changes.look(self._watched_ports.all().values())
+            except KuryrSriovError as error:
+                LOG.warning('changed VIFs: %s', error)
+
     def _pod_changed(self, change: Change[KeptPod]) -> None:
         uid = str(change.key)
         if change.deleted:
@@ -357,6 +370,11 @@ class ControllerDaemon:
             'port_objects',
             'Port objects.',
             lambda: float(len(self._watched_ports)),
+        )
+        gauge(
+            'changed_vifs',
+            'VIFs that were changed at the provider since they were attached.',
+            lambda: float(self._changes.count) if self._working else 0.0,
         )
         gauge(
             'events_dropped',

@@ -12,7 +12,7 @@ import yaml
 from kuryr_sriov import model, plugins
 from kuryr_sriov.cmd import main
 from kuryr_sriov.config import loading
-from kuryr_sriov.drivers.neutron import NeutronVIFDriver
+from kuryr_sriov.drivers.neutron import NeutronVIFDriver, neutron_options
 from kuryr_sriov.npwg import requests
 
 MAC = re.compile('(?:[0-9a-f]{2}:){5}[0-9a-f]{2}')
@@ -41,6 +41,14 @@ def test_a_pattern_for_machines_is_valid(snippets):
     conf = loading.load_config(files=[str(snippets / 'guest.conf')])
     loading.validate_config(conf, plugins.list_installed())
     assert conf.sriov.node_vif_drivers == {'vm-*': 'guest'}
+
+
+def test_hosts_of_nodes_are_understood(snippets):
+    conf = loading.load_config(files=[str(snippets / 'hosts.conf')])
+    section = loading.read_section(conf, NeutronVIFDriver)
+    names = neutron_options.read_host_names(section)
+    assert names.host_of('worker-1') == 'worker-1.cloud.example.org'
+    assert names.host_of('worker-7') == 'compute-7.lab.example.org'
 
 
 def test_network_selection_is_understood(snippets):

@@ -246,6 +246,12 @@ class LooksForInactiveOnesOnly(Stated):
         return super().request_vifs(pod, requests)
 
 
+@caught_by('test_a_vif_that_nobody_has_changed_is_as_it_was_promised')
+class ForgetsThePromisedVlan(Stated):
+    def refresh_vifs(self, vifs):
+        return [replace(vif, vlan=0) for vif in vifs]
+
+
 @caught_by('test_a_released_vif_is_not_activated')
 class ActivatesWhatIsGone(Stated):
     def activate_vif(self, pod, vif, location):

@@ -282,3 +282,26 @@ def test_ports_whose_pods_are_gone_are_given_back(
     wait_for(
         lambda: owned(lab) == [kept.uid] * 2, SECONDS, 'the orphans to go'
     )
+
+
+def test_a_port_that_is_changed_in_neutron_is_an_event_of_its_pod(
+    lab: Lab,
+    world: World,
+    start: Callable[..., ControllerProcess],
+    node: Kubernetes,
+) -> None:
+    start('one', '[sriov_controller]\nchanges_period = 1\n')
+    pod = world.make_pod('web', node=NODE)
+    (port,) = world.wait_promised(pod)
+    wire(lab, node, port)
+    world.wait_says(pod, 'Active', 'True', 'Activated')
+    first, _second = port.vifs
+
+    lab.admin.network.update_port(first.id, admin_state_up=False)
+
+    wait_for(lambda: world.events(pod), SECONDS, 'an event')
+    (event,) = world.events(pod)
+    assert event['reason'] == 'VifChanged'
+    assert event['note'].startswith('net1: link_state is disable, was auto of')
+    world.delete_pod('web')
+    wait_for(lambda: not world.ports(), SECONDS, 'the port objects to go')

@@ -224,6 +224,42 @@ def test_a_port_that_is_active_in_time(
     assert driver.activate_vif(pod, vif, where).active
 
 
+def test_changes_of_a_port_in_neutron_are_seen(
+    make: MakeDriver,
+    pod: model.Pod,
+    ask: Ask,
+    admin: Any,
+    slow: str,
+) -> None:
+    """QoS, admin state and port security; what the NAD said comes back."""
+    driver = make(cache_ttl=0)
+    (vif,) = driver.request_vifs(pod, [ask(maxTxRate=100)])
+    driver.activate_vif(pod, vif, location(vif))
+
+    def now() -> model.Vif:
+        (found,) = driver.refresh_vifs([vif])
+        return dataclasses.replace(found, active=False)
+
+    assert now() == vif
+    admin.network.update_port(
+        vif.id,
+        qos_policy_id=slow,
+        admin_state_up=False,
+        port_security_enabled=False,
+        security_groups=[],
+    )
+    assert now() == dataclasses.replace(
+        vif, max_tx_rate=200, link_state='disable', spoofchk=False
+    )
+    admin.network.update_port(
+        vif.id,
+        qos_policy_id=None,
+        admin_state_up=True,
+        port_security_enabled=True,
+    )
+    assert now() == vif
+
+
 def test_a_namespace_of_another_project(
     make: MakeDriver, pod: model.Pod, lab: Lab, admin: Any
 ) -> None:

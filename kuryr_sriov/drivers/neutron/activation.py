@@ -66,7 +66,7 @@ class Activation:
         # A change makes Neutron bind again, and that it failed is told nowhere
         # but here.
         if not port.bound or port.host != location.node:
-            raise port_store.not_bound(port, vif.physnet, location.node)
+            raise self._store.not_bound(port, vif.physnet, location.node)
         port = self._wait_active(port, self._timeout_of(vif))
         rates = self._lookups.rates(port.qos_policy)
         return port_vif.with_settings(vif, port, rates)

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kuryr_sriov import exceptions, model
@@ -47,6 +49,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
         super().__init__(conf, cluster)
         self._defaults = neutron_options.read_defaults(conf, cluster)
         self._client = neutron.NeutronClient(conf)
+        self._hosts = neutron_options.read_host_names(conf)
         self._lookups = lookups.Lookups(self._client, conf.cache_ttl)
         self._store = port_store.PortStore(self._client, self._defaults)
         self._activation = activation.Activation(
@@ -84,6 +87,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
         """
         if not pod.node:
             raise exceptions.TransientError(f'pod {pod} is on no node yet')
+        pod = self._at_host(pod)
         self._store.load()
         with self._pods.hold(pod.uid):
             lost = self._store.known.lost_track_of(pod.uid)
@@ -116,7 +120,10 @@ class NeutronVIFDriver(base.PodVIFDriver):
             in time where that is asked for.
         """
         self._store.load()
-        return self._activation.activate(pod, vif, location)
+        host = self._hosts.host_of(location.node)
+        return self._activation.activate(
+            self._at_host(pod), vif, replace(location, node=host)
+        )
 
     def release_vifs(self, pod: model.Pod) -> None:
         """Delete all ports of the pod; tries all before it raises."""
@@ -149,7 +156,8 @@ class NeutronVIFDriver(base.PodVIFDriver):
         listed, now = self._store.of_cluster()
         return [
             model.OwnedVif(
-                port.pod,
+                # who asks goes by the names of Kubernetes
+                replace(port.pod, node=''),
                 self._bare_vif(port),
                 age=(now - port.created).total_seconds()
                 if port.created
@@ -159,6 +167,18 @@ class NeutronVIFDriver(base.PodVIFDriver):
             )
             for port in listed
         ]
+
+    def refresh_vifs(self, vifs: Sequence[model.Vif]) -> tuple[model.Vif, ...]:
+        """In one listing; rates are as old as ``cache_ttl`` allows."""
+        ports = {port.id: port for port in self._store.of_cluster()[0]}
+        found = []
+        for vif in vifs:
+            # one whose QoS policy is not shown stops no other
+            with contextlib.suppress(KeyError, exceptions.ProviderRefused):
+                port = ports[vif.id]
+                rates = self._lookups.rates(port.qos_policy)
+                found.append(port_vif.with_settings(vif, port, rates))
+        return tuple(found)
 
     def release_vif(self, owned: model.OwnedVif) -> None:
         """Delete the port, unless it has changed hands since.
@@ -181,22 +201,31 @@ class NeutronVIFDriver(base.PodVIFDriver):
 
     @classmethod
     def preflight(cls, conf: Any) -> tuple[str, ...]:
-        """Whether the credentials have the roles; asks Keystone."""
+        """Whether the credentials have the roles, and nodes their hosts.
+
+        It asks Keystone, and Neutron if the user may see its agents.
+        """
         client = neutron.NeutronClient(conf)
+        names = neutron_options.read_host_names(conf)
         try:
-            if 'service' in client.list_roles():
-                return ()
-            return (
-                'the user of [neutron] lacks the role "service", which '
-                'writing binding:profile needs since Neutron 2024.1; '
-                '"admin" does not stand in for it',
-            )
+            problems = list(names.find_strangers(client.list_agent_hosts()))
+            if 'service' not in client.list_roles():
+                problems.append(
+                    'the user of [neutron] lacks the role "service", which '
+                    'writing binding:profile needs since Neutron 2024.1; '
+                    '"admin" does not stand in for it'
+                )
+            return tuple(problems)
         finally:
             client.close()
 
     def close(self) -> None:
         """Close the connections; the next call makes new ones."""
         self._client.close()
+
+    def _at_host(self, pod: model.Pod) -> model.Pod:
+        """The pod on its node as Neutron calls that."""
+        return replace(pod, node=self._hosts.host_of(pod.node))
 
     def _find_usable(
         self, pod: model.Pod, requests: Sequence[model.NetworkRequest]

@@ -15,6 +15,7 @@ from oslo_config import cfg
 from kuryr_sriov import exceptions
 from kuryr_sriov.clients import neutron_session
 from kuryr_sriov.config.options import Pairs, pairs_option
+from kuryr_sriov.drivers.neutron import host_names
 from kuryr_sriov.drivers.neutron.port_body import Defaults
 
 _NAMESPACE = re.compile('[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?')
@@ -79,6 +80,7 @@ _OWN = (
         help='Ids of the security groups of the ports; empty for the '
         "project's default group.",
     ),
+    *host_names.OPTIONS,
     pairs_option(
         'namespace_projects',
         'Project of the ports of pods of a namespace, in place of '
@@ -159,6 +161,11 @@ def read_defaults(conf: Any, cluster: str) -> Defaults:
         propagate_uplink_status=conf.propagate_uplink_status,
         trusted_physnets=frozenset(conf.trusted_physnets),
     )
+
+
+def read_host_names(conf: Any) -> host_names.HostNames:
+    """What Neutron calls the nodes."""
+    return host_names.HostNames(conf.host_template, dict(conf.node_hosts))
 
 
 def active_timeouts(conf: Any) -> dict[str, float]:

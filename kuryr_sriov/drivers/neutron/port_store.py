@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -10,7 +11,7 @@ from datetime import datetime
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.clients import neutron
 from kuryr_sriov.clients.turns import SharedCalls
-from kuryr_sriov.drivers.neutron import port_body
+from kuryr_sriov.drivers.neutron import host_names, port_body
 from kuryr_sriov.drivers.neutron.port_cache import KnownPorts
 
 LOG = logging.getLogger(__name__)
@@ -138,8 +139,33 @@ class PortStore:
             port = port_body.parse_port(answer)
             self.known.put(port)
         if not port.bound:
-            raise not_bound(port, physnet, port.host)
+            raise self.not_bound(port, physnet, port.host)
         return port
+
+    def not_bound(
+        self, port: port_body.Port, physnet: str, host: str
+    ) -> exceptions.ProviderUnavailable:
+        """The error for a port that no agent took; Neutron does not say so.
+
+        It names the agents that there are, for a user who may see them.
+        """
+        hosts: frozenset[str] = frozenset()
+        with contextlib.suppress(exceptions.KuryrSriovError):
+            hosts = self._client.list_agent_hosts()
+        known = (
+            f'; {host_names.suggest(host, hosts)}: see [neutron] '
+            'host_template and node_hosts'
+            if hosts and host not in hosts
+            else ''
+        )
+        return exceptions.ProviderUnavailable(
+            f'port {port.id}, {port.ifname}: Neutron cannot bind it to host '
+            f'{host!r} on physnet {physnet or "of its network"} (vif_type '
+            f'{port.vif_type or "unknown"}): check that the SR-IOV agent of '
+            'that host is alive, under that very name, and has the physnet in '
+            f'its physical_device_mappings{known}',
+            retry_after=30.0,
+        )
 
     def reread(self, id: str) -> port_body.Port | None:
         """The port as Neutron has it now; None where it is gone."""
@@ -177,7 +203,9 @@ class PortStore:
         physnets = {one.ifname: one.subnets[0].physnet for one in requests}
         for port in made:
             if not port.bound:
-                raise not_bound(port, physnets.get(port.ifname, ''), pod.node)
+                raise self.not_bound(
+                    port, physnets.get(port.ifname, ''), pod.node
+                )
             # Releases without the extension tag-ports-during-bulk-creation
             # ignore the tags of ports that are made in bulk, and all of them
             # let a member tag those of its own project only.
@@ -196,21 +224,6 @@ def explain_error(
     if isinstance(error, exceptions.TransientError):
         return type(error)(text, error.retry_after)
     return error
-
-
-def not_bound(
-    port: port_body.Port, physnet: str, node: str
-) -> exceptions.ProviderUnavailable:
-    """The error for a port that no agent took; Neutron does not say so."""
-    physnet = physnet or 'of its network'
-    return exceptions.ProviderUnavailable(
-        f'port {port.id}, {port.ifname}: Neutron cannot bind it to host '
-        f'{node!r} on physnet {physnet} (vif_type '
-        f'{port.vif_type or "unknown"}): check that the SR-IOV agent of that '
-        'host is alive, under that very name, and has the physnet in its '
-        'physical_device_mappings',
-        retry_after=30.0,
-    )
 
 
 def _name_guilty(

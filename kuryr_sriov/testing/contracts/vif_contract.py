@@ -80,6 +80,20 @@ class PodVIFDriverContract(Requesting, Policies):
             kept = process.request_vifs(pod, requests)
             assert [inactive(vif) for vif in kept] == list(vifs)
 
+    def test_a_vif_that_nobody_has_changed_is_as_it_was_promised(
+        self,
+        driver: base.PodVIFDriver,
+        pod: model.Pod,
+        requests: Requests,
+        location: Locate,
+    ) -> None:
+        """Else each pod is told, for ever, that its VF is out of date."""
+        vifs = driver.request_vifs(pod, requests)
+        driver.activate_vif(pod, vifs[0], location(vifs[0]))
+        stranger = dataclasses.replace(vifs[0], id='no-vif')
+        for now in driver.refresh_vifs([*vifs, stranger]):
+            assert inactive(now) in vifs
+
     def test_a_released_vif_is_not_activated(
         self,
         driver: base.PodVIFDriver,

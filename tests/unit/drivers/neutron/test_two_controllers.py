@@ -210,6 +210,8 @@ class TwoControllers(RuleBasedStateMachine):
             port_project='',
             security_groups=(),
             namespace_projects={},
+            host_template='{node}',
+            node_hosts={},
             namespace_security_groups={},
             port_security_enabled=None,
             qos_policy='',
