@@ -123,6 +123,15 @@ def test_a_delegate_that_is_chained_too(node):
     assert '10-bridge.conflist' in result.message
 
 
+@pytest.mark.parametrize('other', [[BRIDGE, {'type': 'portmap'}], [OURS]])
+def test_other_chains_and_our_own_list_are_no_chain_of_ours(node, other):
+    """A list with nothing but us is what a delegate may be given."""
+    node.write('00-multus.conf', MULTUS)
+    node.write('10-other.conflist', other)
+    (result,) = node.examine('delegate', [nad('a', OURS)])
+    assert result.status == 'ok'
+
+
 @pytest.mark.parametrize(
     'config', [OURS, {'plugins': [BRIDGE, OURS]}, {'plugins': [OURS]}]
 )
