@@ -157,7 +157,7 @@ class NeutronVIFDriver(base.PodVIFDriver):
         return [
             model.OwnedVif(
                 # who asks goes by the names of Kubernetes
-                replace(port.pod, node=''),
+                replace(port.pod, node=self._hosts.node_of(port.host)),
                 self._bare_vif(port),
                 age=(now - port.created).total_seconds()
                 if port.created

@@ -18,7 +18,7 @@ from oslo_config import cfg, types
 from kuryr_sriov.config.options import Pairs, pairs_option
 from kuryr_sriov.spelling import most_alike
 
-_PLACES = {'{node}': '.+', '{short}': '[^.]+'}
+_PLACES = {'{node}': '(.+)', '{short}': '[^.]+'}
 _TEMPLATE = re.compile(r'[^{}]*(\{node\}|\{short\})[^{}]*')
 
 
@@ -41,6 +41,14 @@ class HostNames:
         short = node.partition('.')[0]
         return self.template.format(node=node, short=short)
 
+    def node_of(self, host: str) -> str:
+        """The node of a host; empty where its name cannot be told."""
+        for node, each in self.exceptions.items():
+            if each == host:
+                return node
+        match = self._match(host)
+        return match[1] if match and match.groups() else ''
+
     def find_strangers(self, hosts: Collection[str]) -> Iterator[str]:
         """What does not fit the hosts of the agents that Neutron knows.
 
@@ -55,18 +63,19 @@ class HostNames:
                     f'which no SR-IOV agent has; {suggest(host, hosts)}'
                 )
         others = set(hosts) - set(self.exceptions.values())
-        if others and not any(map(self._may_make, others)):
+        if others and not any(map(self._match, others)):
             yield (
                 f'[neutron] host_template: {self.template} makes the name of '
                 'no host that has an SR-IOV agent; '
                 f'{suggest(self.template, others)}'
             )
 
-    def _may_make(self, host: str) -> bool:
+    def _match(self, host: str) -> re.Match[str] | None:
+        """How the template may make a host's name; a group has the node."""
         form = re.escape(self.template)
         for place, pattern in _PLACES.items():
             form = form.replace(re.escape(place), pattern)
-        return re.fullmatch(form, host) is not None
+        return re.fullmatch(form, host)
 
 
 def suggest(host: str, hosts: Collection[str]) -> str:

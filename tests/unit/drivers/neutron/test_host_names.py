@@ -42,6 +42,21 @@ def test_the_host_of_a_node(
 
 
 @pytest.mark.parametrize(
+    ('names', 'host', 'node'),
+    [
+        (HostNames(), 'w1', 'w1'),
+        (HostNames('{node}.x'), 'w1.k8s.x', 'w1.k8s'),
+        (HostNames('{node}.x'), 'w1.y', ''),
+        (HostNames('{node}.x', {'w9': 'w1.x'}), 'w1.x', 'w9'),
+        # which domain it was cut from, nobody tells
+        (HostNames('{short}'), 'w1', ''),
+    ],
+)
+def test_the_node_of_a_host(names: HostNames, host: str, node: str) -> None:
+    assert names.node_of(host) == node
+
+
+@pytest.mark.parametrize(
     ('text', 'message'),
     [
         (
