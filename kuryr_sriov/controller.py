@@ -6,11 +6,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kuryr_sriov import model, plugins
+from kuryr_sriov import exceptions, model, plugins
 from kuryr_sriov.clients.turns import KeyedLocks
 from kuryr_sriov.config import loading
 from kuryr_sriov.drivers import base
-from kuryr_sriov.handlers import orphans, request, request_memory
+from kuryr_sriov.handlers import (
+    guest_ports,
+    orphans,
+    request,
+    request_memory,
+)
 from kuryr_sriov.handlers.events import (
     PROVIDER,
     Event,
@@ -158,6 +163,24 @@ class Controller:
         For a host that has lost what was published.
         """
         self._memory.forget(pod_uid)
+
+    def complete(self, vif: model.Vif, port_id: str) -> model.Vif:
+        """A VIF of a node that is a VM, on the port that the node has found.
+
+        As the network provider has that port now; nothing is written.
+
+        :raises ProviderRefused: there is no such port, or it is on another
+            network than was promised.
+        """
+        port = self.vifs.describe_port(port_id)
+        if port.network != vif.provider_network:
+            raise exceptions.ProviderRefused(
+                f'{vif.ifname} ({vif.network}) was promised network '
+                f'{vif.provider_network}, but port {port_id} is on network '
+                f'{port.network}; give the VFs of each network a resource of '
+                'their own'
+            )
+        return guest_ports.complete(vif, port)
 
     def activate(
         self, pod: model.Pod, vif: model.Vif, location: model.Location

@@ -51,6 +51,8 @@ class Node:
     :param allocations: tells which VFs the kubelet gave a pod; by default
         the kubelet is asked, as ``enable_pod_resource_service`` says.
     :param observe: is told each step as it begins and ends.
+    :param ask_port: asks the controller for a VIF on the port of that id,
+        where ``[sriov] guest_addresses`` is ``provider``.
     :raises ConfigurationError: listing every mistake in kuryr.conf.
     """
 
@@ -61,6 +63,7 @@ class Node:
         host: linux.NodeHost | Any = None,
         allocations: protocols.Allocations | None = None,
         observe: Observer = ignore_event,
+        ask_port: guest_ports.Ask = guest_ports.ask_nobody,
     ) -> None:
         loading.validate_config(conf, plugins.list_installed())
         self._conf = conf
@@ -80,6 +83,8 @@ class Node:
             self._observe,
         )
         self._boot_id = self._host.boot_id()
+        by_provider = conf.sriov.guest_addresses == 'provider'
+        self._ask_port = ask_port if by_provider else None
         self._timeout = conf.sriov.attachment_timeout
         self._unreadable = UnreadableRecords(self._boot_id, self._observe)
         self.ledger = ledger.Ledger(
@@ -371,7 +376,11 @@ class Node:
                 choose_vfs.Allocate(self.allocated),
                 self._identify_ports(),
                 choose_vfs.Pair(self.ledger),
-                guest_ports.CompleteVifs(lambda vf: not pci.device(vf).pf),
+                guest_ports.CompleteVifs(
+                    self.ledger,
+                    lambda vf: not pci.device(vf).pf,
+                    self._ask_port,
+                ),
                 configure_vfs.Configure(
                     inner, self._locks, pci, self.ledger, self._observe
                 ),

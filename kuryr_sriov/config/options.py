@@ -186,6 +186,15 @@ OPTIONS = (
         'metadata service. If empty, /dev/disk/by-label/config-2, and where '
         'that is not there, http://169.254.169.254.',
     ),
+    cfg.StrOpt(
+        'guest_addresses',
+        default='metadata',
+        choices=('metadata', 'provider'),
+        help='Who tells a node that is a virtual machine which addresses '
+        'the ports of its VFs have: its metadata, or the network provider, '
+        'which the controller asks. The metadata tells none of subnets with '
+        'DHCP, and a config drive those of when the machine was started.',
+    ),
     cfg.FloatOpt(
         'metadata_timeout',
         default=10,

@@ -12,6 +12,8 @@ import abc
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+from kuryr_sriov import exceptions
+
 if TYPE_CHECKING:
     from kuryr_sriov import model
 
@@ -113,6 +115,20 @@ class PodVIFDriver(abc.ABC):
 
         :raises ProviderRefused: there is no such subnet.
         """
+
+    def describe_port(self, port_id: str) -> model.GuestPort:
+        """What the provider says of a port that was not made for a pod.
+
+        It is one of a virtual machine that is a node. Changes nothing;
+        optional.
+
+        :raises ProviderRefused: there is no such port, or it is no
+            machine's.
+        """
+        raise exceptions.ProviderRefused(
+            f'port {port_id}: this VIF driver does not know ports of '
+            'virtual machines; say [sriov] guest_addresses = metadata'
+        )
 
     @abc.abstractmethod
     def request_vifs(

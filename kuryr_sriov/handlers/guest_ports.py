@@ -20,8 +20,24 @@ from kuryr_sriov.handlers.pipeline import NothingToUndo
 ListPorts = Callable[[], Sequence[model.GuestPort]]
 """The ports that this machine was given."""
 
+Ask = Callable[[model.Pod, model.Vif, str], model.Vif]
+"""The VIF on the port of that id, as the network provider has it now."""
+
 FindMac = Callable[[str], str]
 """The MAC of a VF, by PCI address; empty where it is not known."""
+
+
+def ask_nobody(pod: model.Pod, vif: model.Vif, port_id: str) -> model.Vif:
+    """For hosts that have no way to the controller.
+
+    :raises InvalidInput: always.
+    """
+    raise exceptions.InvalidInput(
+        f'[sriov] guest_addresses is provider, but this daemon does not ask '
+        f'for port {port_id} of pod {pod}; pass ask_port to Node, or say '
+        'guest_addresses = metadata',
+        'ask_port',
+    )
 
 
 class IdentifyPorts(NothingToUndo[AttachRequest]):
@@ -49,7 +65,7 @@ class IdentifyPorts(NothingToUndo[AttachRequest]):
         :raises TransientError: the metadata cannot be read.
         :raises NotAllocated: a VF is no port of it, or more than one.
         """
-        wanted = {vif.resource for vif in value.vifs if vif.is_promise}
+        wanted = {vif.resource for vif in value.vifs if vif.provider_network}
         if not wanted:
             return value
         ports = {
@@ -82,12 +98,23 @@ class IdentifyPorts(NothingToUndo[AttachRequest]):
 
 
 class CompleteVifs(NothingToUndo[AttachRequest]):
-    """Make VIFs of promises: each is the port that its VF is."""
+    """Make VIFs of promises: each is the port that its VF is.
+
+    :param ask: asks for what the metadata may not tell, or not as it is now;
+        None to rely on the metadata.
+    """
 
     name = 'complete'
 
-    def __init__(self, is_lone: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        ledger: protocols.Ledger,
+        is_lone: Callable[[str], bool],
+        ask: Ask | None,
+    ) -> None:
+        self._ledger = ledger
         self._is_lone = is_lone
+        self._ask = ask
 
     def run(self, value: AttachRequest) -> AttachRequest:
         """Fill in what is missing in ``pairs``.
@@ -95,9 +122,18 @@ class CompleteVifs(NothingToUndo[AttachRequest]):
         :raises DeviceMissing: a VF has its PF here, whose port it is not.
         :raises NotAllocated: nobody tells the addresses of a port.
         """
+        recorded = {
+            (record.vif.ifname, record.pci): record.vif
+            for record in self._ledger.of(value.sandbox.container_id)
+            if record.vif.provider_network
+        }
         pairs = tuple(
-            (self._complete(vif, pci, value.ports), pci)
-            if vif.is_promise
+            (
+                recorded.get((vif.ifname, pci))
+                or self._complete(value.sandbox.pod, vif, pci, value.ports),
+                pci,
+            )
+            if vif.provider_network
             else (vif, pci)
             for vif, pci in value.pairs
         )
@@ -106,7 +142,11 @@ class CompleteVifs(NothingToUndo[AttachRequest]):
         return dataclasses.replace(value, vifs=vifs, pairs=pairs)
 
     def _complete(
-        self, vif: model.Vif, pci: str, ports: Mapping[str, model.GuestPort]
+        self,
+        pod: model.Pod,
+        vif: model.Vif,
+        pci: str,
+        ports: Mapping[str, model.GuestPort],
     ) -> model.Vif:
         port = ports[pci]
         if not self._is_lone(pci):
@@ -115,14 +155,38 @@ class CompleteVifs(NothingToUndo[AttachRequest]):
                 'its own; take the node out of [sriov] node_vif_drivers '
                 'where that says guest'
             )
+        if self._ask is not None:
+            return _check_answer(self._ask(pod, vif, port.id), pci, port)
         if port.unknown:
             raise exceptions.NotAllocated(
                 f'port {port.id} of VF {pci} has addresses that the metadata '
                 f'of this instance does not tell ({", ".join(port.unknown)}); '
-                'switch DHCP off for the subnets of network '
-                f'{port.network} ("openstack subnet set --no-dhcp")'
+                'say [sriov] guest_addresses = provider, or switch DHCP off '
+                f'for the subnets of network {port.network} ("openstack '
+                'subnet set --no-dhcp")'
             )
         return complete(vif, port)
+
+
+def _check_answer(
+    vif: model.Vif, pci: str, port: model.GuestPort
+) -> model.Vif:
+    """The answer, if it is about the port that the VF is.
+
+    :raises NotAllocated: the provider has another port of that id.
+    """
+    for what, ours, theirs in (
+        ('MAC', port.mac, vif.mac),
+        ('network', port.network, vif.provider_network),
+    ):
+        if ours != theirs:
+            raise exceptions.NotAllocated(
+                f'VF {pci} is port {port.id} with {what} {ours} in the '
+                f'metadata of this instance, but the network provider says '
+                f'{what} {theirs}; reboot the instance hard so that both '
+                'are the same'
+            )
+    return vif
 
 
 def find_port(

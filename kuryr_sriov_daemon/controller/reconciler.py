@@ -24,6 +24,7 @@ from kuryr_sriov import (
 )
 from kuryr_sriov_daemon.controller import conditions
 from kuryr_sriov_daemon.controller.activation import Activation
+from kuryr_sriov_daemon.controller.completion import Completion
 from kuryr_sriov_daemon.controller.conditions import ACTIVE, REQUESTED
 from kuryr_sriov_daemon.controller.pods import KeptPod
 from kuryr_sriov_daemon.controller.portcache import PortObjects
@@ -66,6 +67,7 @@ class Reconciler:
         self._kubernetes = kubernetes
         self._view = view
         self._events = events
+        self._completion = Completion(library, kubernetes, view.ports)
         self._activation = Activation(library, kubernetes, view.ports, events)
         self._lock = threading.Lock()
         self._unmet: dict[str, frozenset[Hashable]] = {}
@@ -109,7 +111,7 @@ class Reconciler:
             if not kept.deleting:
                 port = self._request_vifs(kept, port)
             if port is not None:
-                self._activation.update(port)
+                self._activation.update(self._complete_vifs(kept, port))
 
     def publish(self, pod: Pod, vifs: tuple[Vif, ...]) -> None:
         """Hand the VIFs to the pod's node: what the library calls."""
@@ -142,6 +144,13 @@ class Reconciler:
                 self._kubernetes.publish(kept.pod, (), digest)
             )
         return self._view.ports.get(uid)
+
+    def _complete_vifs(self, kept: KeptPod, port: PortObject) -> PortObject:
+        try:
+            return self._completion.complete(port)
+        except KuryrSriovError as error:
+            self._note_unmet(kept, port, error)
+            raise
 
     def _note_unmet(
         self, kept: KeptPod, port: PortObject | None, error: KuryrSriovError

@@ -26,6 +26,7 @@ from kuryr_sriov_daemon.node.deadlines import read_limits
 from kuryr_sriov_daemon.node.instance import Instance
 from kuryr_sriov_daemon.node.node_metrics import NodeMetrics
 from kuryr_sriov_daemon.node.node_view import NodeView
+from kuryr_sriov_daemon.node.port_questions import PortQuestions
 from kuryr_sriov_daemon.node.reports import StatusReports
 from kuryr_sriov_daemon.node.upkeep import Upkeep
 from kuryr_sriov_daemon.podevents import PodEvents
@@ -81,8 +82,14 @@ class NodeDaemon:
         self._stopping = threading.Event()
         self._metrics = NodeMetrics()
         self._instance = Instance(Path(own.cni_socket))
-        self._node = Node(conf, observe=self._metrics.observe, **options)
         self._view = NodeView(kubernetes, identity.node)
+        questions = PortQuestions(kubernetes, self._view, limits.vifs)
+        self._node = Node(
+            conf,
+            observe=self._metrics.observe,
+            ask_port=questions.ask,
+            **options,
+        )
         self._events = PodEvents(kubernetes.session, NAME, identity.node)
         self._reports = StatusReports(
             self._node, self._view, kubernetes, own.way == 'chained'

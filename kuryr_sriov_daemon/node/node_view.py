@@ -171,7 +171,7 @@ class NodeView:
         :raises TransientError: the API server did not tell of it in time.
         """
 
-        found = self._wait_until(
+        found = self.wait_until(
             lambda: self.find_pod(namespace, name, uid),
             deadline,
             raise_if_over,
@@ -205,7 +205,7 @@ class NodeView:
             decided = port.promises or 'Requested' in port.conditions
             return port if decided else None
 
-        port = self._wait_until(find, deadline, raise_if_over)
+        port = self.wait_until(find, deadline, raise_if_over)
         if port is None:
             raise TransientError(
                 f'the controller has promised no VIFs to pod {known.pod} '
@@ -243,7 +243,7 @@ class NodeView:
             ours = pcis.items() <= port.activated.items()
             return port if active and ours else None
 
-        if self._wait_until(find, deadline, raise_if_over) is None:
+        if self.wait_until(find, deadline, raise_if_over) is None:
             port = self.get_port(uid)
             condition = port.conditions.get('Active') if port else None
             raise TransientError(
@@ -252,7 +252,7 @@ class NodeView:
                 f'{condition.message if condition else "nothing is known"}'
             )
 
-    def _wait_until(
+    def wait_until(
         self,
         find: Callable[[], T | None],
         deadline: float,

@@ -78,7 +78,6 @@ def installed(repository, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(example)
 
 
-@pytest.mark.usefixtures('installed')
 def test_the_policy_of_a_nad_is_understood(snippets):
     nad = yaml.safe_load((snippets / 'nad-policy.yaml').read_text())
     entry = requests.Selection('default', 'sriov-limited', 'net1')
@@ -87,6 +86,7 @@ def test_the_policy_of_a_nad_is_understood(snippets):
     )
 
 
+@pytest.mark.usefixtures('installed')
 def test_driver_is_chosen_by_its_name(snippets):
     conf = loading.load_config(files=[str(snippets / 'crane.conf')])
     loading.validate_config(conf, plugins.list_installed())

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from cnirun import SOURCES
 from daemons import World
 from kubelab.cluster import PORTS, ApiError, Cluster, place
 from kubelab.controllers import LEASE, LOCAL, ControllerProcess
@@ -25,6 +27,15 @@ Connect = Callable[[str], Kubernetes]
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with Cluster(tmp_path_factory.mktemp('kubernetes')) as running:
         yield running
+
+
+@pytest.fixture(scope='session')
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The CNI plugin, freshly built."""
+    folder = tmp_path_factory.mktemp('cni')
+    command = ['make', '--quiet', '-C', SOURCES, f'BUILD={folder}']
+    subprocess.run(command, check=True)
+    return folder / 'kuryr-sriov'
 
 
 @pytest.fixture(autouse=True)

@@ -6,11 +6,9 @@ Kernel and kubelet are simulated.
 
 import json
 import signal
-import subprocess
 from concurrent import futures
 
 import pytest
-from cnirun import SOURCES
 from kubelab.cluster import place
 from servers import wait_for
 from worker import Worker
@@ -18,15 +16,6 @@ from worker import Worker
 OTHERS = {'name': 'default/macvlan', 'interface': 'net9', 'ips': ['10.9.0.1']}
 STATUS = 'k8s.v1.cni.cncf.io/network-status'
 MERGE = 'application/merge-patch+json'
-
-
-@pytest.fixture(scope='session')
-def plugin(tmp_path_factory):
-    """The CNI plugin, freshly built."""
-    folder = tmp_path_factory.mktemp('cni')
-    command = ['make', '--quiet', '-C', SOURCES, f'BUILD={folder}']
-    subprocess.run(command, check=True)
-    return folder / 'kuryr-sriov'
 
 
 @pytest.fixture

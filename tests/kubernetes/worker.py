@@ -36,6 +36,7 @@ plugin = {plugin}
 vifs_timeout = 20
 http_port = 0
 """
+PFS = Pf('0000:02:00.0', 'ens6', vfs=3), Pf('0000:02:00.1', 'ens8', vfs=3)
 NETWORKS = 'k8s.v1.cni.cncf.io/networks'
 PROMISED = Condition(
     'True', 'Promised', 'They are there.', '2026-11-24T12:00:00Z'
@@ -54,31 +55,32 @@ class Worker:
 
     :param cluster: with the API server.
     :param controller: writes as the controller does.
+    :param functions: its NICs; each offers its VFs, or itself, as a resource
+        of its own.
+    :param conf: its kuryr.conf.
     """
 
-    def __init__(self, cluster, controller, name, plugin):
+    def __init__(
+        self, cluster, controller, name, plugin, functions=PFS, conf=CONF
+    ):
         # The paths of its sockets must be short.
         self.folder = pathlib.Path(tempfile.mkdtemp())
         self.name = name
         self.cluster = cluster
         self.controller = controller
-        pfs = [
-            Pf('0000:02:00.0', 'ens6', vfs=3),
-            Pf('0000:02:00.1', 'ens8', vfs=3),
-        ]
-        self.node = SimulatedNode(self.folder / 'node', pfs)
+        self.node = SimulatedNode(self.folder / 'node', functions)
         self.kernel = KernelServer(self.node.host.call)
         (self.folder / 'kubelet').mkdir()
         self.kubelet = Kubelet(self.folder / 'kubelet')
         self.kubelet.start()
-        for number, pf in enumerate(pfs):
-            vfs = self.node.vfs(pf.pci)
+        for number, function in enumerate(functions):
+            vfs = self.node.vfs(function.pci) or [function.pci]
             self.kubelet.plug(f'intel.com/physnet2{number + 2}', vfs)
         self.socket = self.folder / 'run' / 'cni.sock'
         self.plugin = Plugin(plugin, self.socket, deadline=30)
         kubeconfig = cluster.kubeconfig(cluster.node_token(name))
         (self.folder / 'kuryr.conf').write_text(
-            CONF.format(
+            conf.format(
                 folder=self.folder, kubeconfig=kubeconfig, plugin=plugin
             )
         )
@@ -140,6 +142,7 @@ class Worker:
 
     def schedule(self, number, networks='sriov-net1,sriov-net2'):
         """A pod on this node, with a VF of each PF; a sandbox for it."""
+        resources = {'intel.com/physnet22': '1', 'intel.com/physnet23': '1'}
         body = self.cluster.create(
             {
                 'apiVersion': 'v1',
@@ -150,14 +153,20 @@ class Worker:
                 },
                 'spec': {
                     'nodeName': self.name,
-                    'containers': [{'name': 'c', 'image': 'nginx:1.29'}],
+                    'containers': [
+                        {
+                            'name': 'c',
+                            'image': 'nginx:1.29',
+                            'resources': {'limits': resources},
+                        }
+                    ],
                 },
             }
         )
         uid = body['metadata']['uid']
         if networks:
-            resources = {'intel.com/physnet22': 1, 'intel.com/physnet23': 1}
-            self.kubelet.allocate('default', f'pod{number}', uid, resources)
+            counts = {name: int(count) for name, count in resources.items()}
+            self.kubelet.allocate('default', f'pod{number}', uid, counts)
         self.node.add_netns(self.netns(number))
         self.pods[number] = Pod('default', f'pod{number}', uid, self.name)
         return self.pods[number]

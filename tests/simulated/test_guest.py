@@ -144,6 +144,66 @@ def test_addresses_that_the_metadata_does_not_tell_are_refused(guest):
         )
 
 
+# What the network provider says, where the metadata tells too little.
+
+
+ASKING = 'guest_addresses = provider'
+
+
+def answering(asked, **changes):
+    """A way to a controller that answers so."""
+
+    def ask(pod, vif, port_id):
+        asked.append((pod.uid, vif.ifname, port_id))
+        return dataclasses.replace(vif, id=port_id, **changes)
+
+    return ask
+
+
+def test_the_provider_is_asked_for_the_port_that_the_vf_is(make_guest):
+    """Its subnet has DHCP, so that Nova's metadata tells no address."""
+    guest = make_guest(more=ASKING)
+    others = [f'fa:16:3e:00:99:0{number}' for number in range(3)]
+    guest.tell(*others, guest.macs[ENS6])
+    asked = []
+    told = {
+        'mac': guest.macs[ENS6],
+        'addresses': ('192.168.4.7/24',),
+        'mtu': 1400,
+    }
+    node = guest.start(ask_port=answering(asked, **told))
+    pod = one_pod(guest, ENS6, vifs=[guest.promise(network=NETWORK_C)])
+    (attached,) = node.attach(*pod)
+    assert asked == [('uid-1', 'net1', PORTS[3])]
+    assert attached.vif == dataclasses.replace(pod[1][0], id=PORTS[3], **told)
+    assert guest.node.state()[ENS6].addresses == ('192.168.4.7/24',)
+    assert node.attach(*pod) == (attached,)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        ({'mac': 'fa:16:3e:00:00:bb'}, 'MAC fa:16:3e:00:00:bb'),
+        ({'provider_network': NETWORK_B}, f'network {NETWORK_B}'),
+    ],
+)
+def test_an_answer_about_another_port_is_refused(make_guest, change, words):
+    guest = make_guest(more=ASKING)
+    before = guest.node.state()
+    told = {'mac': guest.macs[ENS6], **change}
+    node = guest.start(ask_port=answering([], **told))
+    with pytest.raises(exceptions.NotAllocated, match=words):
+        node.attach(*one_pod(guest, ENS6))
+    assert guest.node.state() == before
+
+
+def test_a_host_that_does_not_ask_is_told(make_guest):
+    guest = make_guest(more=ASKING)
+    with pytest.raises(exceptions.InvalidInput, match='ask_port'):
+        guest.start().attach(*one_pod(guest, ENS6))
+
+
 def test_metadata_that_cannot_be_read_heals_once_it_can(guest):
     node = guest.start()
     file = guest.drive / 'openstack/latest/network_data.json'

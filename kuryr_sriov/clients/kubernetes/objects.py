@@ -49,6 +49,7 @@ PODS = Resource('/api/v1', 'pods')
 PORTS = Resource('/apis/openstack.org/v1', 'kuryrsriovports')
 
 CONTROLLER, NODE = 'kuryr-sriov-controller', 'kuryr-sriov-node'
+ASKING = 'kuryr-sriov-node-asking'
 """Field managers: who owns what of a port object."""
 
 
@@ -173,6 +174,18 @@ class Kubernetes:
             self._apply_patch(
                 pod, 'status', body, NODE, lambda why: _pod_gone(pod, why)
             )
+        )
+
+    def tell_found(self, pod: model.Pod, found: Mapping[str, str]) -> None:
+        """Ask the controller to complete VIFs on these ports.
+
+        :param found: port ids by interface.
+        :raises PermanentError: the port object is gone.
+        """
+        body = portobject.found_body(pod, found)
+        # by a manager of its own: a report does not name it, and would drop it
+        self._apply_patch(
+            pod, 'status', body, ASKING, lambda why: _pod_gone(pod, why)
         )
 
     def record(

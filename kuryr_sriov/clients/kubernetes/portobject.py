@@ -71,6 +71,8 @@ class PortObject:
     :param vifs_json: the VIFs; see ``vifs``.
     :param activated: PCI address by VIF id: what the controller has told
         the provider.
+    :param found: on a node that is a VM: ids of the ports that its VFs are,
+        by interface, of which it asks what the provider says.
     :param deleting: whether it goes once its finalizers are gone.
     """
 
@@ -80,6 +82,7 @@ class PortObject:
     attachments: tuple[ReportedAttachment, ...] = ()
     activated: Mapping[str, str] = field(default_factory=dict)
     conditions: Mapping[str, Condition] = field(default_factory=dict)
+    found: Mapping[str, str] = field(default_factory=dict)
     finalizers: tuple[str, ...] = ()
     deleting: bool = False
     resource_version: str = ''
@@ -146,6 +149,9 @@ def read_port_object(body: Mapping[str, Any]) -> PortObject:
         activated={
             one['vifId']: one.get('pciAddress', '')
             for one in status.get('activated') or ()
+        },
+        found={
+            one['interface']: one['vifId'] for one in status.get('found') or ()
         },
         conditions={
             one['type']: Condition(
@@ -215,6 +221,18 @@ def report_body(
                 for one in shown
             ],
             'conditions': [_condition_body(ATTACHED, condition)],
+        }
+    }
+
+
+def found_body(pod: model.Pod, found: Mapping[str, str]) -> dict[str, Any]:
+    """The status by which a node tells which ports its VFs are."""
+    return _make_body(pod, {}) | {
+        'status': {
+            'found': [
+                {'interface': ifname, 'vifId': port_id}
+                for ifname, port_id in sorted(found.items())
+            ]
         }
     }
 

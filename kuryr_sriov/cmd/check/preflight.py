@@ -17,6 +17,7 @@ from kuryr_sriov.cmd.check import (
     allocatable,
     configuration,
     daemon_ways,
+    guest_vfs,
     leftovers,
     vfs,
 )
@@ -35,6 +36,7 @@ CHECKS = (
     Check('drivers', configuration.check_drivers, needs=('options',)),
     Check('provider', configuration.check_provider, needs=('options',)),
     Check('VFs', vfs.check_vfs),
+    Check('guest VFs', guest_vfs.check_guest_vfs, needs=('options',)),
     Check('userspace', vfs.check_userspace, needs=('options',)),
     Check('kubelet', allocatable.check_kubelet, needs=('options',)),
     Check(

@@ -77,6 +77,10 @@ class NeutronVIFDriver(base.PodVIFDriver):
         """
         return self._lookups.subnet(subnet_id)
 
+    def describe_port(self, port_id: str) -> model.GuestPort:
+        """A port of Nova's, as Neutron has it now; nothing is written."""
+        return self._lookups.guest_port(port_id)
+
     def request_vifs(
         self, pod: model.Pod, requests: Sequence[model.NetworkRequest]
     ) -> tuple[model.Vif, ...]:

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.clients import neutron
 from kuryr_sriov.clients.turns import SharedCalls
+
+COMPUTE = 'compute:'
+"""What the ``device_owner`` of Nova's ports begins with."""
 
 _T = TypeVar('_T')
 
@@ -56,6 +59,23 @@ class Lookups:
         :raises ProviderRefused: the policy is not shown to us.
         """
         return self._rates.get(policy) if policy else Rates()
+
+    def guest_port(self, id: str) -> model.GuestPort:
+        """A port of a virtual machine; read each time.
+
+        :raises ProviderRefused: there is none, or it is no machine's.
+        """
+        port = self._client.get('ports', 'port', id)
+        owner = port.get('device_owner') or ''
+        if not owner.startswith(COMPUTE):
+            raise exceptions.ProviderRefused(
+                f'port {id} is no port of a virtual machine: its device_owner '
+                f'is {owner!r}; see which port the VF of the node is'
+            )
+        fixed = port['fixed_ips']
+        return to_guest_port(
+            port, [self.subnet(each['subnet_id']) for each in fixed]
+        )
 
     def forget(self, subnets: Iterable[str]) -> None:
         """Read these subnets again when they are asked for next."""
@@ -134,6 +154,30 @@ def to_subnet(
             for route in subnet.get('host_routes') or ()
         ),
         dns=tuple(subnet.get('dns_nameservers') or ()),
+    )
+
+
+def to_guest_port(
+    port: Mapping[str, Any], subnets: Sequence[model.Subnet]
+) -> model.GuestPort:
+    """The port that Neutron's JSON object describes.
+
+    :param subnets: of its addresses, in order.
+    """
+    addresses = zip(port['fixed_ips'], subnets, strict=True)
+    return model.GuestPort(
+        id=port['id'],
+        mac=port['mac_address'],
+        network=port['network_id'],
+        addresses=tuple(
+            f'{fixed["ip_address"]}/{subnet.cidr.rpartition("/")[2]}'
+            for fixed, subnet in addresses
+        ),
+        routes=tuple(
+            dict.fromkeys(each for net in subnets for each in net.routes)
+        ),
+        dns=tuple(dict.fromkeys(each for net in subnets for each in net.dns)),
+        mtu=subnets[0].mtu if subnets else 0,
     )
 
 

@@ -126,6 +126,7 @@ def test_defaults_are_those_of_kuryr_kubernetes_and_valid():
         'node_vif_drivers': {},
         'instance_metadata': '',
         'metadata_timeout': 10.0,
+        'guest_addresses': 'metadata',
         'guest_macs': [],
         'node_name': '',
         'node_is_guest': False,

@@ -105,7 +105,7 @@ def test_a_good_node_is_ready(machine):
     assert preflight.is_ready(findings)
     lines = list(preflight.report_lines(findings))
     assert lines[0] == f'ok      kuryr.conf  {machine.folder}/kuryr.conf'
-    assert lines[1:15] == [
+    assert lines[1:16] == [
         'ok      options     valid, and fit each other',
         'ok      drivers     binding driver netdevice',
         'ok      drivers     binding driver vfio-pci',
@@ -115,6 +115,7 @@ def test_a_good_node_is_ready(machine):
         'ok      provider    vif driver local finds nothing wrong',
         f'ok      VFs         PF {PF} (ens6), VFs: 2 of 2',
         f'ok      VFs         PF {OTHER_PF} (ens8), VFs: 2 of 7',
+        'ok      guest VFs   no node has the VIF driver guest',
         'ok      userspace   vfio-pci is loaded',
         'ok      userspace   the IOMMU is on',
         'ok      kubelet     answers; resources offered: 2',
@@ -125,7 +126,7 @@ def test_a_good_node_is_ready(machine):
         'ok      ledger      attachments on record: 1',
         'ok      leftovers   none',
         '',
-        'This node is ready (ok: 18).',
+        'This node is ready (ok: 19).',
     ]
 
 
@@ -259,6 +260,7 @@ def test_a_file_that_cannot_be_read_skips_what_needs_it(machine):
         ('drivers', 'skipped'),
         ('provider', 'skipped'),
         ('VFs', 'ok'),
+        ('guest VFs', 'skipped'),
         ('userspace', 'skipped'),
         ('kubelet', 'skipped'),
         ('resources', 'skipped'),
@@ -645,8 +647,9 @@ def test_what_another_failure_skips_is_one_line(machine):
     assert text.count('skipped') == 2  # the line, and the count of them
     (line,) = re.findall(r'^skipped.*(?:\n .*)*', text, re.MULTILINE)
     assert ' '.join(line.split()) == (
-        'skipped 10 checks options, drivers, provider, userspace, kubelet, '
-        'resources, state_dir, ledger, leftovers, CNI: because of kuryr.conf'
+        'skipped 11 checks options, drivers, provider, guest VFs, userspace, '
+        'kubelet, resources, state_dir, ledger, leftovers, CNI: because of '
+        'kuryr.conf'
     )
 
 

@@ -89,6 +89,10 @@ class Server:
         )
         self._put(old, attachments=attachments)
 
+    def find(self, **found):
+        """As a node that is a VM does, and asks."""
+        self._put(self.ports['uid-web'], found=found)
+
     def delete_port_object(self, port):
         self.calls.append('delete')
         if port.pod.uid not in self.ports:
@@ -127,6 +131,12 @@ class Library:
         if self.vifs:
             self.publish(POD, self.vifs)
         return self.vifs
+
+    def complete(self, vif, port_id):
+        self.calls.append(f'complete {port_id}')
+        if self.error:
+            raise self.error
+        return dataclasses.replace(vif, id=port_id)
 
     def forget(self, pod_uid):
         """Nothing is remembered here."""
@@ -219,6 +229,48 @@ def test_a_promise_is_activated_as_the_port_that_the_node_has_found(scene):
     assert scene.says('Active') == ('True', 'Activated')
     assert scene.port.activated == {'port-6': '0000:00:06.0'}
     assert scene.port.vifs == (promised,)
+
+
+def test_a_node_that_asks_gets_its_vif_completed_once(scene):
+    promised = dataclasses.replace(VIF, id='', mac='', provider_network='a')
+    scene.library.vifs = (promised,)
+    scene.pods['uid-web'] = kept()
+    scene.look()
+    scene.server.find(net1='port-6')
+    scene.look()
+    assert scene.port.vifs == (dataclasses.replace(promised, id='port-6'),)
+    assert scene.port.request == kept().digest
+    assert scene.library.calls == ['request', 'complete port-6']
+    scene.server.report('0000:00:06.0')
+    scene.look()
+    assert scene.says('Active') == ('True', 'Activated')
+
+
+def test_what_a_node_asks_in_vain_it_is_told(scene):
+    promised = dataclasses.replace(VIF, id='', mac='', provider_network='a')
+    scene.library.vifs = (promised,)
+    scene.pods['uid-web'] = kept()
+    scene.look()
+    scene.server.find(net1='port-6')
+    scene.library.error = InvalidAnnotation('port-6 is on network b')
+    with pytest.raises(InvalidAnnotation):
+        scene.look()
+    assert scene.says('Requested')[0] == 'False'
+    assert 'network b' in scene.port.conditions['Requested'].message
+    scene.library.error = None
+    scene.look()
+    assert scene.says('Requested') == ('True', 'Promised')
+    assert scene.port.vifs[0].id == 'port-6'
+
+
+def test_no_port_is_told_of_that_was_made_for_the_pod(scene):
+    """A node may write there what it likes."""
+    scene.pods['uid-web'] = kept()
+    scene.look()
+    scene.server.find(net1='port-of-others', net7='port-7')
+    scene.look()
+    assert scene.port.vifs == (VIF,)
+    assert scene.library.calls == ['request']
 
 
 def test_a_network_that_is_deleted_under_a_running_pod_changes_nothing(scene):

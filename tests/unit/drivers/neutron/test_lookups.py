@@ -46,6 +46,57 @@ def test_provider_attributes() -> None:
         provider(**TUNNEL)
 
 
+class Neutron:
+    """Answers with what it has, by id."""
+
+    def __init__(self, **found: Any) -> None:
+        self.found = found
+
+    def get(self, collection: str, name: str, id: str) -> Any:
+        return self.found[id]
+
+
+def test_a_port_of_a_machine() -> None:
+    port = {
+        'id': 'port',
+        'network_id': 'net',
+        'mac_address': 'fa:16:3e:00:00:01',
+        'device_owner': 'compute:nova',
+        'fixed_ips': [
+            {'subnet_id': 'four', 'ip_address': '10.0.0.7'},
+            {'subnet_id': 'six', 'ip_address': 'fd00::7'},
+        ],
+    }
+    shared = {
+        'network_id': 'net',
+        'dns_nameservers': ['10.0.0.53'],
+        'host_routes': [{'destination': '10.9.0.0/16', 'nexthop': '10.0.0.9'}],
+    }
+    neutron: Any = Neutron(
+        port=port,
+        four={'id': 'four', 'cidr': '10.0.0.0/8', **shared},
+        six={'id': 'six', 'cidr': 'fd00::/64', **shared},
+        net={'id': 'net', 'mtu': 1450},
+    )
+    looked_up = lookups.Lookups(neutron, 0)
+    found = looked_up.guest_port('port')
+    assert found == model.GuestPort(
+        'port',
+        'fa:16:3e:00:00:01',
+        'net',
+        addresses=('10.0.0.7/8', 'fd00::7/64'),
+        routes=(model.Route('10.9.0.0/16', '10.0.0.9'),),
+        dns=('10.0.0.53',),
+        mtu=1450,
+    )
+    port['fixed_ips'].clear()
+    assert looked_up.guest_port('port').addresses == ()
+    for owner in ('network:dhcp', '', None):
+        port['device_owner'] = owner
+        with pytest.raises(exceptions.ProviderRefused, match='device_owner'):
+            looked_up.guest_port('port')
+
+
 def test_what_a_subnet_lacks_is_empty() -> None:
     assert lookups.to_subnet(SUBNET, {'id': 'net'}) == model.Subnet(
         'sub', 'net', '', '10.0.0.0/8', vlan=None
