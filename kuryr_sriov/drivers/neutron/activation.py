@@ -15,6 +15,7 @@ from kuryr_sriov.clients import neutron
 from kuryr_sriov.drivers.neutron import (
     lookups,
     port_body,
+    port_request,
     port_store,
     port_vif,
 )
@@ -49,7 +50,7 @@ class Activation:
         """The VIF as it is then; see ``NeutronVIFDriver.activate_vif``."""
         self._verify_report(pod, vif, location)
         self._claim_vf(vif, location)
-        profile = port_body.binding_profile(location, vif.trust is True)
+        profile = port_request.binding_profile(location, vif.trust is True)
         try:
             answer = self._client.update_port(
                 vif.id, {'binding:profile': profile}

@@ -11,7 +11,11 @@ from datetime import datetime
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.clients import neutron
 from kuryr_sriov.clients.turns import SharedCalls
-from kuryr_sriov.drivers.neutron import host_names, port_body
+from kuryr_sriov.drivers.neutron import (
+    host_names,
+    port_body,
+    port_request,
+)
 from kuryr_sriov.drivers.neutron.port_cache import KnownPorts
 
 LOG = logging.getLogger(__name__)
@@ -61,7 +65,8 @@ class PortStore:
         Nothing is left in Neutron if that fails.
         """
         bodies = [
-            port_body.to_create(pod, one, self._defaults) for one in requests
+            port_request.to_create(pod, one, self._defaults)
+            for one in requests
         ]
         try:
             made = [

@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.drivers.neutron import lookups, port_body, port_vif
+from kuryr_sriov.drivers.neutron import (
+    lookups,
+    port_body,
+    port_request,
+    port_vif,
+)
 
 POD = model.Pod('default', 'nginx', 'uid-1', 'node-1')
 SUBNET = model.Subnet('sub-4', 'net', 'physnet22', '192.168.2.0/24', vlan=None)
@@ -94,108 +99,6 @@ def test_vlan_of_the_network_where_the_binding_does_not_tell() -> None:
     assert found.vlan == 7
 
 
-def test_to_create_says_only_what_is_configured() -> None:
-    body = port_body.to_create(
-        POD, REQUEST, port_body.Defaults(cluster='blue')
-    )
-
-    assert body == {
-        'name': 'default/nginx/net1',
-        'description': "kuryr-sriov port of cluster 'blue'",
-        'network_id': 'net',
-        'fixed_ips': [{'subnet_id': 'sub-4'}],
-        'device_id': 'uid-1',
-        'device_owner': 'compute:kuryr:sriov',
-        'binding:host_id': 'node-1',
-        'binding:vnic_type': 'direct',
-        'admin_state_up': True,
-        'tags': ['kuryr-sriov-cluster=blue'],
-    }
-
-
-def test_no_port_security_is_no_security_group() -> None:
-    defaults = port_body.Defaults(port_security=False, security_groups=('sg',))
-
-    body = port_body.to_create(POD, REQUEST, defaults)
-
-    assert body['port_security_enabled'] is False
-    assert body['security_groups'] == []
-
-
-GROUPS = {'security_groups': ['sg']}
-OPEN = {'port_security_enabled': False, 'security_groups': []}
-FILTERED = {'port_security_enabled': True, 'security_groups': ['nad']}
-
-
-@pytest.mark.parametrize(
-    ('said', 'configured', 'expected'),
-    [
-        ({}, {}, {}),
-        ({}, {'security_groups': ('sg',)}, GROUPS),
-        ({'security_groups': ()}, GROUPS, {'security_groups': []}),
-        ({'security_groups': ('nad',)}, {'port_security': False}, FILTERED),
-        ({'port_security': False}, GROUPS, OPEN),
-        ({'spoofchk': False}, GROUPS, OPEN),
-        (
-            {'port_security': True},
-            {'port_security': False},
-            {'port_security_enabled': True},
-        ),
-        (
-            {'spoofchk': True},
-            {'port_security': False},
-            {'port_security_enabled': True},
-        ),
-        ({'qos_policy': 'q'}, {'qos_policy': 'p'}, {'qos_policy_id': 'q'}),
-        ({'link_state': 'disable'}, {}, {'admin_state_up': False}),
-        ({'link_state': 'auto'}, {}, {'propagate_uplink_status': True}),
-        (
-            {'link_state': 'enable'},
-            {'propagate_uplink_status': True},
-            {'propagate_uplink_status': False},
-        ),
-    ],
-)
-def test_what_a_nad_says_counts_before_what_is_configured(
-    said: dict[str, Any],
-    configured: dict[str, Any],
-    expected: dict[str, Any],
-) -> None:
-    asked = dataclasses.replace(REQUEST, policy=model.Policy(**said))
-    defaults = port_body.Defaults(**configured)
-
-    body = port_body.to_create(POD, asked, defaults)
-
-    nothing = port_body.to_create(POD, REQUEST, port_body.Defaults())
-    assert body == nothing | expected
-
-
-@pytest.mark.parametrize(
-    ('namespace', 'expected'),
-    [
-        ('blue', {'project_id': 'of-blue', 'security_groups': ['a', 'b']}),
-        # the groups of our own project are no groups of another one
-        ('red', {'project_id': 'of-red'}),
-        ('default', {'project_id': 'ours', 'security_groups': ['sg']}),
-    ],
-)
-def test_a_namespace_has_a_project_and_groups_of_its_own(
-    namespace: str, expected: dict[str, Any]
-) -> None:
-    defaults = port_body.Defaults(
-        project='ours',
-        security_groups=('sg',),
-        namespace_projects={'blue': 'of-blue', 'red': 'of-red'},
-        namespace_security_groups={'blue': ('a', 'b')},
-    )
-    pod = dataclasses.replace(POD, namespace=namespace)
-
-    body = port_body.to_create(pod, REQUEST, defaults)
-
-    nothing = port_body.to_create(pod, REQUEST, port_body.Defaults())
-    assert body == nothing | expected
-
-
 def vif_of(said: dict[str, Any], **more: Any) -> model.Vif:
     policy = model.Policy(**said)
     return port_vif.to_vif(
@@ -253,35 +156,6 @@ def test_a_minimum_of_the_nad_above_neutrons_limit_is_refused() -> None:
 def test_a_priority_without_vlan_is_refused() -> None:
     with pytest.raises(exceptions.ProviderRefused, match='vlanQos 3 needs'):
         vif_of({'vlan_qos': 3}, **{'binding:vif_details': {'vlan': '0'}})
-
-
-def test_dual_stack_with_one_address_asked_for() -> None:
-    six = dataclasses.replace(SUBNET, id='sub-6', cidr='fd00::/64')
-    asked = dataclasses.replace(
-        REQUEST, subnets=(SUBNET, six), ips=('fd00::7/64',)
-    )
-
-    body = port_body.to_create(POD, asked, port_body.Defaults())
-
-    assert body['fixed_ips'] == [
-        {'subnet_id': 'sub-6', 'ip_address': 'fd00::7'},
-        {'subnet_id': 'sub-4'},
-    ]
-
-
-name = st.text('abcdefghijklmnopqrstuvwxyz0123456789-', min_size=1)
-
-
-@given(name.map(lambda s: s[:63]), name, name.map(lambda s: s[:15]))
-def test_name_holds_the_interface(
-    namespace: str, pod: str, ifname: str
-) -> None:
-    long = dataclasses.replace(POD, namespace=namespace, name=pod * 30)
-
-    text = port_body.port_name(long, ifname)
-
-    assert len(text) <= 255
-    assert port_body.parse_port(port(name=text)).ifname == ifname
 
 
 @pytest.mark.parametrize(
@@ -353,3 +227,18 @@ def test_whose_port_it_is(more: dict[str, Any], ours: bool) -> None:
 def test_a_port_that_cannot_be_read_is_no_answer(body: dict[str, Any]) -> None:
     with pytest.raises(exceptions.ProviderUnavailable, match='cannot be read'):
         port_body.parse_port(body)
+
+
+name = st.text('abcdefghijklmnopqrstuvwxyz0123456789-', min_size=1)
+
+
+@given(name.map(lambda s: s[:63]), name, name.map(lambda s: s[:15]))
+def test_name_holds_the_interface(
+    namespace: str, pod: str, ifname: str
+) -> None:
+    long = dataclasses.replace(POD, namespace=namespace, name=pod * 30)
+
+    text = port_request.port_name(long, ifname)
+
+    assert len(text) <= 255
+    assert port_body.parse_port(port(name=text)).ifname == ifname
