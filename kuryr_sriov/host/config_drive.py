@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from pathlib import Path
 
 from kuryr_sriov import exceptions
@@ -45,14 +46,29 @@ def read_mounted(folder: Path, name: str) -> bytes:
 def read_device(device: Path, name: str) -> bytes:
     """A file of the config drive on a block device.
 
-    The calling thread goes into a mount namespace of its own, where alone
-    the drive is mounted: call it in a thread that ends afterwards, and takes
-    the mount with it.
+    It is mounted in a mount namespace of its own, by a thread that ends
+    afterwards, and takes the mount with it. No thread that does other work
+    may enter such a namespace: it would not see what is mounted later, as
+    the network namespaces of pods are.
 
     :raises TransientError: it cannot be mounted, or has no such file.
     """
-    _mount(device, PLACE)
-    return read_mounted(PLACE, name)
+    found: list[bytes] = []
+    failed: list[Exception] = []
+
+    def work() -> None:
+        try:
+            _mount(device, PLACE)
+            found.append(read_mounted(PLACE, name))
+        except Exception as error:  # is the caller's
+            failed.append(error)
+
+    thread = threading.Thread(target=work, name=f'read {device}', daemon=True)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return found[0]
 
 
 def _mount(device: Path, folder: Path) -> None:

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Nova writes is read, wherever it is, and nothing is made up."""
 
+import contextlib
 import http.server
 import json
+import os
 import threading
+from pathlib import Path
 
 import pytest
 from metadata import (
@@ -16,7 +19,7 @@ from metadata import (
 )
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.host import config_drive, instance_metadata
+from kuryr_sriov.host import config_drive, instance_metadata, wait
 from kuryr_sriov.host.instance_metadata import InstanceMetadata
 
 EXPECTED = (
@@ -209,4 +212,26 @@ def test_a_drive_that_cannot_be_mounted_is_named_and_hides_nothing(tmp_path):
     device.touch()
     with pytest.raises(exceptions.TransientError, match=r'sr0.*mount'):
         InstanceMetadata(str(device), 5).list_ports()
+    assert list(config_drive.PLACE.iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root may mount')
+def test_no_thread_stays_where_the_drive_is_mounted(tmp_path, monkeypatch):
+    """It would not see the network namespaces of later pods."""
+    monkeypatch.setattr(config_drive, 'FILESYSTEMS', ('tmpfs',))
+    before = os.readlink('/proc/thread-self/ns/mnt')
+    with pytest.raises(exceptions.TransientError, match=r'No such file'):
+        config_drive.read_device(tmp_path / 'sr0', instance_metadata.FILE)
+    assert os.readlink('/proc/thread-self/ns/mnt') == before
+
+    def only_one_namespace():
+        found = set()
+        for task in Path('/proc/self/task').iterdir():
+            with contextlib.suppress(FileNotFoundError):  # it has ended
+                found.add(os.readlink(task / 'ns/mnt'))
+        return found == {before}
+
+    # a thread is joined before the kernel has seen its end
+    wait.wait_for(only_one_namespace, 5, 'the end of the thread')
+    assert not (tmp_path / 'openstack').exists()
     assert list(config_drive.PLACE.iterdir())
