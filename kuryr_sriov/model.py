@@ -346,6 +346,7 @@ class VfState:
         only showed what the VF had told it.
     :param override: its ``driver_override``, by which an operator has pinned
         it to a driver; empty for none.
+    :param rdma_device: name of its RDMA device; empty for none.
     """
 
     driver: str = ''
@@ -359,6 +360,7 @@ class VfState:
     traits: tuple[str, ...] = ()
     pinned: bool = False
     override: str = ''
+    rdma_device: str = ''
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,6 +378,10 @@ class PciDevice:
     :param iommu_group: empty for none.
     :param noiommu: the group is one of VFIO's no-IOMMU mode.
     :param numa_node: -1 where the platform does not say.
+    :param rdma_device: name of its RDMA device, also while that is in a pod;
+        empty for none.
+    :param rdma_here: whether that is in the node's own netns.
+    :param verbs: name of its verbs device, ``uverbs0``; empty for none.
     :param uio: name of its UIO device, ``uio0``; empty for none.
     :param total_vfs: how many VFs it can have: not 0 for a PF, and for
         nothing else.
@@ -395,6 +401,8 @@ class PciDevice:
     rdma_device: str = ''
     uio: str = ''
     total_vfs: int = 0
+    rdma_here: bool = False
+    verbs: str = ''
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,12 @@ class Pci(Protocol):
         No program may be using it.
         """
 
+    def rdma_nodes(self, verbs: str) -> tuple[str, ...]:
+        """Paths of the device nodes of a function's RDMA device.
+
+        :param verbs: as ``PciDevice`` has it.
+        """
+
     def wait_netdev(self, pci: str, timeout: float) -> model.PciDevice:
         """The function, once its netdev is in the node's own netns."""
 
@@ -131,6 +137,29 @@ class Links(Protocol):
         """
 
 
+class Rdma(Protocol):
+    """RDMA devices, by the kernel's RDMA netlink; each method one request.
+
+    ``netns`` is a path, or ``''`` for the node's own. Errors are those of
+    ``Links``.
+    """
+
+    def is_exclusive(self) -> bool:
+        """Whether an RDMA device is in one network namespace alone.
+
+        Else each is in all of them, and none can be moved.
+        """
+
+    def find_rdma(self, name: str, netns: str) -> int | None:
+        """Index of the device with that name, if it is in ``netns``."""
+
+    def move_rdma(self, index: int, netns: str, to: str) -> None:
+        """Move a device from one network namespace to another."""
+
+    def rename_rdma(self, index: int, name: str) -> None:
+        """Rename a device, in the node's own network namespace."""
+
+
 class Host(Protocol):
     """This node, as binding drivers reach it."""
 
@@ -141,6 +170,10 @@ class Host(Protocol):
     @property
     def links(self) -> Links:
         """Network interfaces."""
+
+    @property
+    def rdma(self) -> Rdma:
+        """RDMA devices."""
 
     @property
     def is_guest(self) -> bool:

@@ -9,7 +9,7 @@ import ipaddress
 from collections.abc import Iterable
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.binding.vf import vf_driver
+from kuryr_sriov.binding.vf import rdma_device, vf_driver
 from kuryr_sriov.host import pci_functions, wait
 
 # Kernel drivers by the name an operator gives them, and their PCI part.
@@ -56,6 +56,7 @@ class NetdeviceDriver(vf_driver.VfDriver):
         self._move_to_pod(attachment, link)
         link = self._confirm_link(attachment)
         self._configure_l3(link, attachment)
+        rdma_device.move_to_pod(self.host, attachment, self.device_timeout)
 
     def announce(self, attachment: model.Attachment) -> None:
         """Gratuitous ARP and unsolicited NA for each address."""
@@ -85,13 +86,18 @@ class NetdeviceDriver(vf_driver.VfDriver):
                 links.routes(link.index, netns)
             )
             drift += [f'route {each} is gone' for each in sorted(lost)]
+        drift += rdma_device.list_drift(self.host, attachment)
         self.refuse_drift(attachment, drift)
 
     def device_info(self, attachment: model.Attachment) -> model.DeviceInfo:
-        """PCI addresses, and the RDMA device where there is one."""
+        """PCI addresses, and the RDMA device that the pod can use."""
         device = self.host.pci.device(attachment.pci)
+        rdma = rdma_device.find_of_pod(self.host, attachment.pci)
         return model.DeviceInfo(
-            pci=device.pci, pf_pci=device.pf, rdma_device=device.rdma_device
+            pci=device.pci,
+            pf_pci=device.pf,
+            rdma_device=rdma.rdma_device if rdma else '',
+            device_nodes=self.host.pci.rdma_nodes(rdma.verbs) if rdma else (),
         )
 
     def ensure_driver(self, device: model.PciDevice) -> None:

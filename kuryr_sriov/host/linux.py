@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import pathlib
 
-from kuryr_sriov.host import links, pci_binding
+from kuryr_sriov.host import links, pci_binding, rdma_netlink
 
 
 class NodeHost:
@@ -25,6 +25,7 @@ class NodeHost:
     ) -> None:
         self.pci = pci_binding.Sysfs(root)
         self.links = links.Netlink(root)
+        self.rdma = rdma_netlink.RdmaDevices()
         self.is_guest = (
             is_virtual(pathlib.Path(root)) if is_guest is None else is_guest
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exchanges with the kernel's rtnetlink, in bytes.
+"""Exchanges with the kernel's netlink, in bytes.
 
 Follows ``netlink(7)`` and the kernel's ``include/uapi/linux/netlink.h``. The
 kernel serves a request while it is being sent, and continues a dump while it
@@ -20,6 +20,9 @@ from collections.abc import Iterator
 from kuryr_sriov import exceptions
 from kuryr_sriov.host import errnos, wait
 from kuryr_sriov.host import netns as namespaces
+
+ROUTE = 0
+"""The protocol of rtnetlink (NETLINK_ROUTE)."""
 
 REQUEST, MULTI, ACK, DUMP_INTERRUPTED = 0x1, 0x2, 0x4, 0x10
 ROOT, MATCH = 0x100, 0x200
@@ -58,11 +61,15 @@ REQUEST_TIMEOUT = 10.0
 class Channel:
     """Requests to the kernel, counted, and their errors mapped. Thread-safe.
 
+    :param protocol: of netlink; rtnetlink's by default.
     :ivar requests: how many were sent so far, by operation.
     """
 
-    def __init__(self, busy_timeout: float = BUSY_TIMEOUT) -> None:
+    def __init__(
+        self, busy_timeout: float = BUSY_TIMEOUT, protocol: int = ROUTE
+    ) -> None:
         self.requests: collections.Counter[str] = collections.Counter()
+        self._protocol = protocol
         self._busy_timeout = busy_timeout
         self._lock = threading.Lock()
 
@@ -86,7 +93,7 @@ class Channel:
             with self._lock:
                 self.requests[operation] += 1
             try:
-                return (exchange_within(netns, message, what),)
+                return (exchange_within(netns, message, what, self._protocol),)
             except OSError as error:
                 raise map_error(error, what) from error
 
@@ -105,7 +112,9 @@ def map_error(error: OSError, what: str) -> exceptions.KuryrSriovError:
     return exceptions.KernelError(text, number)
 
 
-def exchange_within(netns: str, message: bytes, what: str) -> list[bytes]:
+def exchange_within(
+    netns: str, message: bytes, what: str, protocol: int
+) -> list[bytes]:
     """``exchange``, in another thread, which the kernel may keep.
 
     No timeout of a socket bounds it: it is served while it is sent, under a
@@ -116,7 +125,7 @@ def exchange_within(netns: str, message: bytes, what: str) -> list[bytes]:
     """
     answers: list[bytes] = []
     wait.run_within(
-        lambda: answers.extend(exchange(netns, message)),
+        lambda: answers.extend(exchange(netns, message, protocol)),
         REQUEST_TIMEOUT,
         f'{what}: a driver may hang; see the kernel log',
         key=what,
@@ -124,7 +133,7 @@ def exchange_within(netns: str, message: bytes, what: str) -> list[bytes]:
     return answers
 
 
-def exchange(netns: str, message: bytes) -> list[bytes]:
+def exchange(netns: str, message: bytes, protocol: int = ROUTE) -> list[bytes]:
     """Send one request; return the messages that answer it.
 
     :raises OSError: the kernel's error, with its own text if it gives one;
@@ -132,28 +141,28 @@ def exchange(netns: str, message: bytes) -> list[bytes]:
     :raises KernelError: there is no such network namespace, or the calling
         thread could not come back from it, and has to end.
     """
-    with _open_socket(netns) as rtnetlink:
+    with _open_socket(netns, protocol) as netlink:
         # Without this the kernel gives a number, and not its own words.
-        rtnetlink.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
-        rtnetlink.send(message)
-        return list(_read_answers(rtnetlink))
+        netlink.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
+        netlink.send(message)
+        return list(_read_answers(netlink))
 
 
-def _open_socket(netns: str) -> socket.socket:
+def _open_socket(netns: str, protocol: int) -> socket.socket:
     kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
     if not netns:
-        return socket.socket(socket.AF_NETLINK, kind)
+        return socket.socket(socket.AF_NETLINK, kind, protocol)
     with contextlib.ExitStack() as on_error:
         with namespaces.entered(netns):
-            opened = socket.socket(socket.AF_NETLINK, kind)
+            opened = socket.socket(socket.AF_NETLINK, kind, protocol)
             on_error.enter_context(opened)
         on_error.pop_all()
     return opened
 
 
-def _read_answers(rtnetlink: socket.socket) -> Iterator[bytes]:
+def _read_answers(netlink: socket.socket) -> Iterator[bytes]:
     while True:
-        data = rtnetlink.recv(_LARGEST)
+        data = netlink.recv(_LARGEST)
         while data:
             length, kind, flags, _, _ = _HEADER.unpack_from(data)
             message, data = data[:length], data[_align_length(length) :]

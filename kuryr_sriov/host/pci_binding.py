@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.host import pci_functions, wait
+from kuryr_sriov.host import pci_functions, rdma_files, wait
 from kuryr_sriov.host.sysfs_writes import map_write_error, put_text
 
 # Seconds to give a function back after a failed bind.
@@ -57,6 +57,10 @@ class Sysfs:
     def has_assigned_mac(self, pci: str) -> bool:
         """Whether its netdev has the MAC that its driver found."""
         return self.functions.has_assigned_mac(pci)
+
+    def rdma_nodes(self, verbs: str) -> tuple[str, ...]:
+        """Paths of the device nodes of a function's RDMA device."""
+        return rdma_files.list_nodes(self.root, verbs)
 
     def wait_netdev(self, pci: str, timeout: float) -> model.PciDevice:
         """The function, once its netdev is in the node's own netns."""

@@ -13,7 +13,7 @@ import pathlib
 from dataclasses import dataclass
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.host import wait
+from kuryr_sriov.host import rdma_files, wait
 
 NETWORK_CLASS = '0x02'
 # Drivers that leave a function to a program in user space.
@@ -64,6 +64,7 @@ class PciFunctions:
         driver = link_target(path / 'driver')
         group = link_target(path / 'iommu_group')
         ifname, ifindex = self._find_netdev(path)
+        rdma = rdma_files.read_names(path)
         return model.PciDevice(
             pci=pci,
             vendor=fixed.vendor,
@@ -77,7 +78,9 @@ class PciFunctions:
             # only VFIO drivers make such groups, for as long as they are bound
             noiommu='vfio' in driver and self._is_noiommu(group),
             numa_node=fixed.numa_node,
-            rdma_device=min(list_names(path / 'infiniband'), default=''),
+            rdma_device=rdma.device,
+            rdma_here=rdma.here,
+            verbs=rdma.verbs,
             uio=min(list_names(path / 'uio'), default=''),
             total_vfs=fixed.total_vfs,
         )

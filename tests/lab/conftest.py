@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import labcards
+import labcrash
 import labnode
 import labpods
 import pytest
@@ -62,6 +65,12 @@ def make_vfs() -> Callable[..., list[labnode.VirtualFunction]]:
 
 
 @pytest.fixture
+def lend(lab: labnode.Lab) -> labcards.LendCard:
+    """``lend(name)``: a card without PF, as the kernel has made it."""
+    return functools.partial(labcards.lend_card, lab)
+
+
+@pytest.fixture
 def make_netns() -> Iterator[Callable[[], labnode.Netns]]:
     """``make_netns()``: a network namespace, deleted after the test.
 
@@ -84,10 +93,26 @@ def make_netns() -> Iterator[Callable[[], labnode.Netns]]:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
+def options() -> dict[str, str]:
+    """More of ``[sriov]``, by which a test starts the library."""
+    return {}
+
+
+@pytest.fixture
+def node(tmp_path: Path, options: dict[str, str]) -> Iterator[Node]:
     """The library on this node."""
-    with labpods.start(tmp_path) as node:
+    with labpods.start(tmp_path, options) as node:
         yield node
+
+
+@pytest.fixture
+def doomed(
+    tmp_path: Path, options: dict[str, str]
+) -> Iterator[labcrash.Doomed]:
+    """The library in processes that are killed."""
+    doomed = labcrash.Doomed(tmp_path, **options)
+    yield doomed
+    doomed.node.close()
 
 
 @pytest.fixture

@@ -58,15 +58,15 @@ class Points:
         self.left -= 1
 
 
-class MortalLinks:
-    """Passes a point before each change."""
+class Mortal:
+    """Passes a point before each change of links, or of RDMA devices."""
 
-    def __init__(self, links: object, points: Points) -> None:
-        self._links = links
+    def __init__(self, target: object, points: Points) -> None:
+        self._target = target
         self._points = points
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._links, name)
+        method = getattr(self._target, name)
         if name not in CHANGES:
             return method
 
@@ -84,7 +84,8 @@ class MortalHost(NodeHost):
         super().__init__()
         self._points = points
         self.pci = Sysfs(put=self._put)
-        self.links: Any = MortalLinks(self.links, points)
+        self.links: Any = Mortal(self.links, points)
+        self.rdma: Any = Mortal(self.rdma, points)
 
     def _put(self, path: Path, text: str) -> None:
         self._points(path.name)

@@ -124,6 +124,11 @@ class Device:
         # udev writes the record just before it renames, and again after
         return None if 'ID_RENAMING' in record else self.netdev
 
+    def rdma_devices(self) -> list[str]:
+        """Names of its RDMA devices in this namespace."""
+        folder = self.path / 'infiniband'
+        return sorted(os.listdir(folder)) if folder.is_dir() else []
+
     def link(self) -> dict[str, Any]:
         """What ``ip -j link`` says of its network device here."""
         shown = run('ip', '-j', '-d', 'link', 'show', self.ifname)
@@ -135,6 +140,7 @@ class Device:
         state: dict[str, Any] = {
             'driver': self.driver,
             'override': self.read('driver_override'),
+            'rdma': self.rdma_devices(),
         }
         if self.driver not in (None, 'vfio-pci'):
             link = self.link()

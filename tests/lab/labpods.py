@@ -77,3 +77,29 @@ def attach(
     devices = [model.Device(vif.resource, vf.pci)]
     (attached,) = node.attach(sandbox(netns), [vif], devices)
     return attached
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenPod:
+    """A pod that has a VF, and the VF's state before."""
+
+    node: Node
+    vf: Any
+    netns: Netns
+    before: dict[str, Any]
+    attached: model.AttachedVif
+
+    def comes_home(self) -> bool:
+        """Whether DEL restores it all; a second one is harmless."""
+        self.node.detach(self.netns.name)
+        self.node.detach(self.netns.name)
+        assert self.node.ledger.all() == ()
+        now = self.vf.state()
+        assert now == self.before
+        return True
+
+
+def give(node: Node, vf: Device, vif: model.Vif, netns: Netns) -> GivenPod:
+    """Wire one VF into a pod that may have to give it back."""
+    before = vf.state()
+    return GivenPod(node, vf, netns, before, attach(node, vf, vif, netns))

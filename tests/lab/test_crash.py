@@ -8,8 +8,7 @@ back exactly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from labcrash import (
@@ -24,13 +23,6 @@ from labpods import KERNEL, USERSPACE
 
 MakeVfs = Callable[..., list[VirtualFunction]]
 MakeNetns = Callable[[], Netns]
-
-
-@pytest.fixture
-def doomed(tmp_path: Path) -> Iterator[Doomed]:
-    doomed = Doomed(tmp_path)
-    yield doomed
-    doomed.node.close()
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ Their MAC was set outside, and so was the wire they are on.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import labnode
 import labpods
 import pytest
+from labcards import CARDS, LendCard, MakeNetns
 from labcrash import (
     STEPS,
     Doomed,
@@ -32,38 +33,18 @@ from kuryr_sriov.node import Node
 pytestmark = pytest.mark.topology('guest')
 
 MakeVfs = Callable[..., list[VirtualFunction]]
-MakeNetns = Callable[[], Netns]
-CARDS = {'gigabit': 'e1000e', 'virtual': 'virtio-pci'}
-"""The PCI driver of each."""
-
 OPTIONS = {'node_is_guest': 'true'}
 PEER = '192.0.2.254'
-BOTH_DRIVERS = pytest.mark.parametrize('driver', [KERNEL, USERSPACE])
+ONE_CARD = pytest.mark.parametrize('card', ['gigabit'], indirect=True)
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    with labpods.start(tmp_path, OPTIONS) as node:
-        yield node
-
-
-@pytest.fixture
-def lend(lab: Lab) -> Callable[[str], PlainFunction]:
-    """``lend(name)``: a card as the kernel has made it."""
-
-    def lend(name: str) -> PlainFunction:
-        card = next(card for card in lab.plain if card.name == name)
-        card.bind(CARDS[name])
-        assert card.ifname
-        return card
-
-    return lend
+def options() -> dict[str, str]:
+    return OPTIONS
 
 
 @pytest.fixture(params=CARDS)
-def card(
-    request: pytest.FixtureRequest, lend: Callable[[str], PlainFunction]
-) -> PlainFunction:
+def card(request: pytest.FixtureRequest, lend: LendCard) -> PlainFunction:
     return lend(request.param)
 
 
@@ -120,7 +101,11 @@ def test_a_program_drives_it(
     assert later.reaches(PEER)
 
 
-@BOTH_DRIVERS
+@pytest.mark.parametrize(
+    ('card', 'driver'),
+    [('gigabit', KERNEL), ('virtual', USERSPACE)],
+    indirect=['card'],
+)
 def test_it_comes_home_when_the_netns_is_gone(
     node: Node, card: PlainFunction, make_netns: MakeNetns, driver: str
 ) -> None:
@@ -133,6 +118,7 @@ def test_it_comes_home_when_the_netns_is_gone(
     assert node.ledger.all() == ()
 
 
+@ONE_CARD
 def test_it_comes_home_as_it_was_when_the_pod_has_changed_it(
     node: Node, card: PlainFunction, make_netns: MakeNetns
 ) -> None:
@@ -148,6 +134,7 @@ def test_it_comes_home_as_it_was_when_the_pod_has_changed_it(
     assert card.state() == before
 
 
+@ONE_CARD
 def test_what_only_the_hypervisor_can_set_is_refused(
     node: Node, card: PlainFunction, make_netns: MakeNetns
 ) -> None:
@@ -159,6 +146,7 @@ def test_what_only_the_hypervisor_can_set_is_refused(
     assert node.ledger.all() == ()
 
 
+@ONE_CARD
 def test_on_bare_metal_it_is_refused(
     tmp_path: Path, card: PlainFunction, make_netns: MakeNetns
 ) -> None:
@@ -174,16 +162,7 @@ def test_on_bare_metal_it_is_refused(
 
 
 @pytest.fixture
-def doomed(tmp_path: Path) -> Iterator[Doomed]:
-    doomed = Doomed(tmp_path, **OPTIONS)
-    yield doomed
-    doomed.node.close()
-
-
-@pytest.fixture
-def make_pod(
-    lend: Callable[[str], PlainFunction], make_netns: MakeNetns
-) -> Callable[..., Pod]:
+def make_pod(lend: LendCard, make_netns: MakeNetns) -> Callable[..., Pod]:
     """``make_pod(*drivers)``: a pod with both cards."""
 
     def make(*drivers: str) -> Pod:

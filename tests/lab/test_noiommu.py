@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import labpods
@@ -21,7 +21,9 @@ from labprograms import drive
 from vfioprogram import NOIOMMU_IOMMU
 
 from kuryr_sriov import exceptions
-from kuryr_sriov.cmd.main import main
+from kuryr_sriov.cmd.check.findings import Subject
+from kuryr_sriov.cmd.check.vfs import check_userspace
+from kuryr_sriov.config import loading
 from kuryr_sriov.host.linux import NodeHost
 from kuryr_sriov.node import Node
 
@@ -33,9 +35,8 @@ ALLOWED = {'allow_unsafe_noiommu': 'true'}
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    with labpods.start(tmp_path, ALLOWED) as node:
-        yield node
+def options() -> dict[str, str]:
+    return ALLOWED
 
 
 @pytest.fixture
@@ -132,22 +133,13 @@ def test_a_vm_allows_it(
     ],
 )
 def test_check_says_what_that_means(
-    tmp_path: Path,
-    vf: VirtualFunction,
-    capsys: pytest.CaptureFixture[str],
-    allowed: str,
-    line: str,
+    tmp_path: Path, allowed: str, line: str
 ) -> None:
     labpods.start(tmp_path, {'allow_unsafe_noiommu': allowed}).close()
-    main(['check', '--config-file', str(tmp_path / 'kuryr.conf')])
-    assert line in ' '.join(capsys.readouterr().out.split())
-
-
-@pytest.fixture
-def doomed(tmp_path: Path) -> Iterator[Doomed]:
-    doomed = Doomed(tmp_path, **ALLOWED)
-    yield doomed
-    doomed.node.close()
+    conf = loading.load_config(files=[str(tmp_path / 'kuryr.conf')])
+    driver, mode = check_userspace(Subject(NodeHost(), conf))
+    assert driver.message == 'vfio-pci is loaded'
+    assert line in mode.message
 
 
 @pytest.fixture

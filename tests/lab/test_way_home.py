@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,8 @@ import labnode
 import pytest
 import xdp
 from labnode import DRIVERS, VF_DRIVER, Lab, Netns, VirtualFunction
-from labpods import KERNEL, USERSPACE, attach, make_vif
+from labpods import KERNEL, USERSPACE, attach, give, make_vif
+from labpods import GivenPod as Pod
 
 from kuryr_sriov import exceptions
 from kuryr_sriov.node import Node
@@ -22,25 +22,6 @@ from kuryr_sriov.node import Node
 MakeVfs = Callable[..., list[VirtualFunction]]
 MakeNetns = Callable[[], Netns]
 DRIVERS_OF_VIFS = pytest.mark.parametrize('driver', [KERNEL, USERSPACE])
-
-
-@dataclasses.dataclass(frozen=True)
-class Pod:
-    """A pod with one VF, and the VF's state before."""
-
-    vf: VirtualFunction
-    netns: Netns
-    before: dict[str, Any]
-    node: Node
-
-    def comes_home(self) -> bool:
-        """Whether DEL restores it all; a second one is harmless."""
-        self.node.detach(self.netns.name)
-        self.node.detach(self.netns.name)
-        assert self.node.ledger.all() == ()
-        now = self.vf.state()
-        assert now == self.before
-        return True
 
 
 @pytest.fixture
@@ -53,9 +34,7 @@ def make_pod(
     vf: VirtualFunction, node: Node, make_netns: MakeNetns
 ) -> Callable[..., Pod]:
     def make(driver: str = KERNEL) -> Pod:
-        pod = Pod(vf, make_netns(), vf.state(), node)
-        attach(node, vf, make_vif(1, driver), pod.netns)
-        return pod
+        return give(node, vf, make_vif(1, driver), make_netns())
 
     return make
 

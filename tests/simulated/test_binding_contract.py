@@ -40,6 +40,10 @@ class TestBifurcated(SimulatedBindingContract):
     functions = (Pf(PF, 'ens6', vfs=2, driver='mlx5_core'),)
 
 
+class TestBifurcatedWithRdmaOfItsOwn(TestBifurcated):
+    rdma_exclusive = True
+
+
 class TestVfio(SimulatedBindingContract):
     driver_class = VfioDriver
     driver_name = 'vfio-pci'

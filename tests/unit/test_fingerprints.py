@@ -19,7 +19,7 @@ from values import VIF
 
 from kuryr_sriov import codec, model, plugins
 from kuryr_sriov.allocations.base import Allocations
-from kuryr_sriov.binding.base import BindingDriver, Host, Links, Pci
+from kuryr_sriov.binding.base import BindingDriver, Host, Links, Pci, Rdma
 from kuryr_sriov.clients.kubernetes.objects import Kubernetes
 from kuryr_sriov.clients.kubernetes.session import KubernetesSession
 from kuryr_sriov.drivers import local
@@ -215,7 +215,8 @@ def test_network_status_and_device_info():
 
 def test_contracts():
     drivers = BindingDriver, PodSubnetsDriver, PodVIFDriver
-    contracts = *drivers, Allocations, AttachmentHook, Host, Pci, Links
+    node = Host, Pci, Links, Rdma
+    contracts = *drivers, Allocations, AttachmentHook, *node
     lines = [line for cls in contracts for line in methods(cls)]
     assert '\n'.join([*lines, '']) == pinned('contracts.txt'), CONTRACTS
 

@@ -48,6 +48,36 @@ BUILDS = {
         ),
         words=('KCFLAGS=-DCONFIG_VFIO_NOIOMMU=1', 'CONFIG_VFIO_NOIOMMU=y'),
     ),
+    # Soft-RoCE that is to its VF what a NIC's own RDMA driver is to it: a
+    # device of the PCI function, which stays when the netdev changes its
+    # network namespace, and can change its own.
+    'rdma_rxe': Build(
+        folder='drivers/infiniband/sw/rxe',
+        modules=('rdma_rxe',),
+        changes=(
+            (
+                'rxe_verbs.c',
+                'dev->node_type = RDMA_NODE_IB_CA;',
+                'dev->node_type = RDMA_NODE_IB_CA;\n'
+                '\tdev->dev.parent = rxe->ndev->dev.parent;',
+            ),
+            (
+                'rxe_verbs.c',
+                'static const struct ib_device_ops rxe_dev_ops = {',
+                'static void rxe_disassociate(struct ib_ucontext *context)\n'
+                '{\n}\n\n'
+                'static const struct ib_device_ops rxe_dev_ops = {\n'
+                '\t.disassociate_ucontext = rxe_disassociate,',
+            ),
+            (
+                'rxe_net.c',
+                'case NETDEV_UNREGISTER:',
+                'case NETDEV_UNREGISTER:\n'
+                '\t\tif (ndev->reg_state != NETREG_UNREGISTERING)\n'
+                '\t\t\tbreak;',
+            ),
+        ),
+    ),
 }
 """What can be built, by the name that a topology has for it."""
 

@@ -32,6 +32,7 @@ class VfDriver(base.BindingDriver):
             link = self.wait_for_link(pci)
         state = model.VfState(
             driver=device.driver,
+            rdma_device=device.rdma_device,
             override=self.host.pci.get_override(pci, self.device_timeout),
             settings=held,
             pinned=held is not None

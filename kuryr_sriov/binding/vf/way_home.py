@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.binding.vf import restore_netdev, settings
+from kuryr_sriov.binding.vf import rdma_device, restore_netdev, settings
 
 if TYPE_CHECKING:
     from kuryr_sriov.binding.vf.vf_driver import VfDriver
@@ -50,6 +50,8 @@ class WayHome:
             try:
                 fresh = bring_home()
                 debt = self._restore_vf(fresh)
+                if not fresh:
+                    self._bring_rdma_home()
                 self._restore_override()
                 break
             except exceptions.DeviceMissing as error:
@@ -209,6 +211,12 @@ class WayHome:
         """
         self._host.pci.set_override(
             self._pci, self._original.override, self._driver.device_timeout
+        )
+
+    def _bring_rdma_home(self) -> None:
+        """Bring its RDMA device; a driver that was bound makes another."""
+        rdma_device.bring_home(
+            self._host, self._attachment, self._driver.device_timeout
         )
 
     def _make_netdev(self) -> model.Link:

@@ -27,6 +27,7 @@ class Nic:
         its driver is bound the next time.
     :param rates_need_link: a PF without link refuses any rate.
     :param rdma: functions have an RDMA device.
+    :param rdma_moves: and it can change its network namespace.
     :param refused: settings it cannot do, with the error number. With
         EOPNOTSUPP any value is refused, else any but the neutral one.
     :param unreported: settings it does not tell.
@@ -41,6 +42,7 @@ class Nic:
     follows_admin_mac: bool = False
     rates_need_link: bool = False
     rdma: bool = False
+    rdma_moves: bool = True
     max_mtu: int = 9216
     refused: Mapping[str, int] = field(default_factory=dict)
     unreported: tuple[str, ...] = ()
@@ -205,6 +207,20 @@ class Interface:
 
 
 @dataclass(slots=True, eq=False)
+class RdmaDevice:
+    """The RDMA device of a function, as the kernel holds it.
+
+    :param verbs: name of its verbs device.
+    :param netns: path of its network namespace; empty for the node's own.
+    """
+
+    index: int
+    name: str
+    verbs: str
+    netns: str = ''
+
+
+@dataclass(slots=True, eq=False)
 class Function:
     """A PCI function, as the kernel holds it.
 
@@ -233,6 +249,7 @@ class Function:
     settings: model.VfSettings = UNTOUCHED
     pinned: bool = False
     interface: Interface | None = None
+    rdma: RdmaDevice | None = None
     stalled: bool = False
     bound: int = 0
 

@@ -12,7 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kuryr_sriov import model
-from kuryr_sriov.testing.simulation import hardware, network, pci_bus, tree
+from kuryr_sriov.testing.simulation import (
+    hardware,
+    network,
+    pci_bus,
+    simulated_rdma,
+    tree,
+)
 
 NEUTRAL = (None, 0, False, '802.1q')
 KERNEL_ORDER = (
@@ -61,7 +67,10 @@ class Kernel:
         self.announced: list[tuple[str, str]] = []
         self.files = tree.Tree(root)
         self.net = network.Network(self.files)
-        self.bus = pci_bus.Bus(self.files, self.net, self.lock, iommu)
+        self.rdma = simulated_rdma.RdmaDevices(self.files)
+        self.bus = pci_bus.Bus(
+            self.files, self.net, self.rdma, self.lock, iommu
+        )
 
     def call(self, operation: str, *arguments: Any, **settings: Any) -> Any:
         """One system call, undivided, from any thread or process."""
@@ -145,6 +154,27 @@ class Kernel:
         if not interface.carrier:
             raise OSError(errno.ENETDOWN, interface.name)
         self.announced += [(interface.mac, each) for each in addresses]
+
+    def do_rdma_mode(self) -> bool:
+        return self.rdma.exclusive
+
+    def do_find_rdma(self, name: str, netns: str) -> int | None:
+        self._begin('find_rdma', '')
+        self.net.identify(netns)
+        for index, found in self.rdma.list_devices(netns):
+            if found == name:
+                return index
+        return None
+
+    def do_move_rdma(self, index: int, netns: str, to: str) -> None:
+        self._begin('move_rdma', self.rdma.pci_of(index))
+        for each in (netns, to):
+            self.net.identify(each)
+        self.rdma.move(index, netns, to)
+
+    def do_rename_rdma(self, index: int, name: str) -> None:
+        self._begin('rename_rdma', self.rdma.pci_of(index))
+        self.rdma.rename(index, name)
 
     def _vf(
         self, operation: str, pf_index: int, vf_index: int

@@ -13,7 +13,12 @@ import threading
 from collections.abc import Iterable
 
 from kuryr_sriov.host import pci_functions
-from kuryr_sriov.testing.simulation import hardware, network, tree
+from kuryr_sriov.testing.simulation import (
+    hardware,
+    network,
+    simulated_rdma,
+    tree,
+)
 
 VFIO = 'vfio-pci'
 # Where an Intel NIC puts its VFs (SR-IOV capability: First VF Offset, VF
@@ -34,6 +39,7 @@ class Bus:
         self,
         files: tree.Tree,
         net: network.Network,
+        rdma: simulated_rdma.RdmaDevices,
         lock: threading.RLock,
         iommu: str,
     ) -> None:
@@ -43,6 +49,7 @@ class Bus:
         self._iommu = iommu
         self._files = files
         self._net = net
+        self._rdma = rdma
         self._lock = lock
         self._group = 0
         self._mac = 0
@@ -139,8 +146,8 @@ class Bus:
             self._set_group(function, None)
         function.driver = ''
         function.bound += 1
-        for folder in ('uio', 'infiniband'):
-            self._files.set_child(function.pci, folder, '')
+        self._rdma.remove(function)
+        self._files.set_child(function.pci, 'uio', '')
         self._files.set_driver(function.pci, '')
 
     def _start(self, function: hardware.Function) -> None:
@@ -148,7 +155,7 @@ class Bus:
         function.start(self.fresh_mac())
         if function.nic.rdma:
             number = sorted(self.functions).index(function.pci)
-            self._files.set_child(function.pci, 'infiniband', f'mlx5_{number}')
+            self._rdma.add(function, number)
         if not self.netdev_delay:
             self._add_netdev(function, function.bound)
             return

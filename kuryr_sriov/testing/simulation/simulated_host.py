@@ -137,6 +137,36 @@ class SimulatedLinks:
         return wait.wait_for(probe, self._busy_timeout, what)[0]
 
 
+class SimulatedRdma:
+    """Implements ``binding.base.Rdma``, with the errors of the real one."""
+
+    def __init__(self, call: Call, change: Call) -> None:
+        self._call = call
+        self._change = change
+
+    def is_exclusive(self) -> bool:
+        return bool(self._call('rdma_mode'))
+
+    def find_rdma(self, name: str, netns: str) -> int | None:
+        answer: int | None = self._request('find_rdma', name, netns)
+        return answer
+
+    def move_rdma(self, index: int, netns: str, to: str) -> None:
+        self._change('move_rdma')
+        self._request('move_rdma', index, netns, to)
+
+    def rename_rdma(self, index: int, name: str) -> None:
+        self._change('rename_rdma')
+        self._request('rename_rdma', index, name)
+
+    def _request(self, operation: str, *arguments: Any) -> Any:
+        try:
+            return self._call(operation, *arguments)
+        except OSError as error:
+            what = f'{operation} of {arguments[0]}'
+            raise netlink_socket.map_error(error, what) from error
+
+
 class SimulatedHost:
     """Implements ``binding.base.Host`` on a simulated node.
 
@@ -152,6 +182,7 @@ class SimulatedHost:
         # The real one, on the simulated tree.
         self.pci = pci_binding.Sysfs(root, self._put)
         self.links = SimulatedLinks(call, self._change)
+        self.rdma = SimulatedRdma(call, self._change)
 
     def on_change(self, hook: Callable[[str], object]) -> None:
         """Call ``hook`` with the operation's name before each change."""

@@ -63,6 +63,7 @@ class FunctionState:
     :param settings: what the PF holds for a VF; None without a PF.
     :param pinned: the PF has set its MAC.
     :param stalled: it has no link until the function is reset.
+    :param rdma: name and network namespace of its RDMA device; None for none.
     """
 
     driver: str
@@ -74,6 +75,7 @@ class FunctionState:
     settings: model.VfSettings | None
     pinned: bool
     stalled: bool
+    rdma: tuple[str, str] | None
 
 
 class SimulatedNode:
@@ -207,6 +209,7 @@ class SimulatedNode:
         """Its VFs go home as the kernel sends them: names, MACs, MTUs kept."""
         with self._kernel.lock:
             self._kernel.net.delete_netns(path)
+            self._kernel.rdma.leave(path)
 
     def add_interface(
         self, name: str, netns: str = '', index: int = 0
@@ -241,6 +244,19 @@ class SimulatedNode:
             interface.traits.update(traits)
             if altname:
                 self._kernel.net.add_altname(interface, altname)
+
+    def make_rdma_exclusive(self) -> None:
+        """``rdma system set netns exclusive``"""
+        with self._kernel.lock:
+            self._kernel.rdma.exclusive = True
+
+    def rename_rdma(self, pci: str, name: str) -> None:
+        """What a privileged pod may do to its RDMA device."""
+        with self._kernel.lock:
+            device = self._kernel.bus.functions[pci].rdma
+            if device is None:
+                raise ValueError(f'{pci} has no RDMA device')
+            self._kernel.rdma.rename(device.index, name)
 
     def stall(self, pci: str) -> None:
         """A program is killed while it drives the function."""
@@ -345,4 +361,7 @@ def _state(function: Function) -> FunctionState:
         settings=function.settings if function.pf else None,
         pinned=function.pinned,
         stalled=function.stalled,
+        rdma=(function.rdma.name, function.rdma.netns)
+        if function.rdma
+        else None,
     )

@@ -32,6 +32,7 @@ class Tree:
             'Y' if noiommu else 'N',
         )
         _put(self.root / 'proc/sys/kernel/random/boot_id', boot_id)
+        (self.root / 'sys/class/misc/rdma_cm').mkdir(parents=True)
 
     def add_driver(self, driver: str) -> None:
         _put(self._drivers / driver / 'bind', '')
@@ -82,10 +83,22 @@ class Tree:
             _put(self._groups / group / 'name', name)
 
     def set_child(self, pci: str, folder: str, name: str) -> None:
-        """The function's one ``infiniband`` or ``uio`` device."""
+        """The function's one ``uio`` device."""
         shutil.rmtree(self._devices / pci / folder, ignore_errors=True)
         if name:
             (self._devices / pci / folder / name).mkdir(parents=True)
+
+    def show_rdma(self, pci: str, device: hardware.RdmaDevice) -> None:
+        """Its verbs device is seen from everywhere, it itself at home."""
+        path = self._devices / pci
+        _put(path / 'infiniband_verbs' / device.verbs / 'ibdev', device.name)
+        if not device.netns:
+            (path / 'infiniband' / device.name).mkdir(parents=True)
+
+    def hide_rdma(self, pci: str, device: hardware.RdmaDevice) -> None:
+        """It is renamed or moved, or no more."""
+        for folder in ('infiniband', 'infiniband_verbs'):
+            shutil.rmtree(self._devices / pci / folder, ignore_errors=True)
 
     def show(self, interface: hardware.Interface) -> None:
         if interface.pci:

@@ -30,7 +30,7 @@ VIF = model.Vif('port', 'net1', 'd/n', 'i/p', 'p', 'fa:16:3e:00:00:01')
 def test_what_may_pass_is_asked_again(monkeypatch, number):
     answers = [OSError(number, 'later'), [b'answer']]
 
-    def exchange(netns, data):
+    def exchange(netns, data, protocol):
         answer = answers.pop(0)
         if isinstance(answer, OSError):
             raise answer

@@ -108,7 +108,7 @@ def busy(times):
     """An exchange that succeeds after some times."""
     left = [times]
 
-    def exchange(netns, data):
+    def exchange(netns, data, protocol):
         if left[0]:
             left[0] -= 1
             raise OSError(errno.EBUSY, 'Device or resource busy')

@@ -60,7 +60,7 @@ def sent(monkeypatch):
     class Kernel(list):
         answers = b''
 
-        def exchange(self, netns, message):
+        def exchange(self, netns, message, protocol):
             self.append(message)
             answer = ifinfmsg()
             answer['index'] = 2
