@@ -143,11 +143,7 @@ class ClusterSide:
                 WAITED_FOR[REQUESTED],
             )
             return
-        for vif in self.port.vifs:
-            yield (
-                f'{vif.ifname}: port {vif.id}, MAC {vif.mac}, '
-                f'{", ".join(vif.addresses) or "no address"}, VLAN {vif.vlan}'
-            )
+        yield from map(_describe_vif, self.port.reported_vifs)
         for one in self.port.attachments:
             yield (
                 f'{one.interface}: reported on VF {one.location.pci_slot}'
@@ -201,4 +197,14 @@ def _time_of(event: Mapping[str, Any]) -> str:
         or event.get('lastTimestamp')
         or event.get('eventTime')
         or ''
+    )
+
+
+def _describe_vif(vif: model.Vif) -> str:
+    if vif.provider_network and not vif.mac:
+        found = f'port {vif.id}' if vif.id else 'the port that its VF is'
+        return f'{vif.ifname}: {found}, on network {vif.provider_network}'
+    return (
+        f'{vif.ifname}: port {vif.id}, MAC {vif.mac}, '
+        f'{", ".join(vif.addresses) or "no address"}, VLAN {vif.vlan}'
     )

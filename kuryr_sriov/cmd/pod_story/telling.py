@@ -88,7 +88,8 @@ def read_story(
         chapters.append(Chapter('Node', (there,)))
     vifs = [record.vif for record in node.records]
     if cluster.port is not None:
-        vifs = list(cluster.port.vifs)
+        # which port a promise is, is not known before its VF is there
+        vifs = [vif for vif in cluster.port.reported_vifs if vif.id]
     if vifs and conf.sriov.vif_driver == 'neutron':
         chapters.append(
             read_chapter('Neutron', lambda: _read_neutron(conf, vifs))

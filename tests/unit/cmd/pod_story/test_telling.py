@@ -2,6 +2,7 @@
 """``kuryr-sriov pod`` tells what is wrong with a pod, and what to do."""
 
 import argparse
+import dataclasses
 import json
 import os
 
@@ -270,6 +271,32 @@ def test_neutron_is_asked_for_the_ports(place, monkeypatch):
     )
     assert 'neutron-sriov-nic-agent' in first.remedy
     assert 'net1: DOWN on host node1, hw_veb, VF 0000:02:10.0' in place.text()
+
+
+def test_a_port_that_is_not_found_yet_is_not_asked_for(place, monkeypatch):
+    """On a node that is a VM: the VF says which one it is."""
+    from kuryr_sriov.clients import neutron
+
+    asked = []
+
+    def get(client, collection, name, port):
+        asked.append(port)
+        return {'status': 'ACTIVE'}
+
+    monkeypatch.setattr(neutron.NeutronClient, 'get', get)
+    place.conf.set_override('vif_driver', 'neutron', 'sriov')
+    promised = [
+        dataclasses.replace(vif, id='', mac='', provider_network='net-a')
+        for vif in place.vifs
+    ]
+    path = place.show_port(DONE, promised)
+    assert 'net1: the port that its VF is, on network net-a' in place.text()
+    assert asked == []
+    place.session.objects[path]['status']['attachments'] = [
+        {'interface': 'net1', 'vifId': 'port-6', 'pciAddress': '0000:00:06.0'}
+    ]
+    assert 'net1: port port-6, on network net-a' in place.text()
+    assert set(asked) == {'port-6'}
 
 
 def test_nothing_is_changed(place):
