@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import broken_allocations
 import broken_bindings
 import broken_hooks
+import broken_promises
 import broken_subnets
 import broken_vifs
 import mutants
@@ -19,6 +20,7 @@ MODULES = (
     broken_allocations,
     broken_bindings,
     broken_hooks,
+    broken_promises,
     broken_subnets,
     broken_vifs,
 )
