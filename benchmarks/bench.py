@@ -163,7 +163,7 @@ def main() -> int:
             1.2,
             lambda: (
                 import_time('kuryr_sriov.node'),
-                import_time('pyroute2, oslo_config.cfg, stevedore'),
+                import_time('oslo_config.cfg, stevedore'),
             ),
             11,
         ),

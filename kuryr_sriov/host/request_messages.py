@@ -1,33 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests to rtnetlink as bytes, and the addresses and routes it lists.
 
-pyroute2 writes and reads these messages. Links are read by
-``link_messages``, and the settings of VFs by ``vf_settings``. Follows
-``rtnetlink(7)`` and the kernel's ``net/core/rtnetlink.c``.
+By hand: a library that knows all of rtnetlink takes longer to be imported
+than a VF takes to be attached. Links are read by ``link_messages``, and the
+settings of VFs by ``vf_settings``. Follows ``rtnetlink(7)`` and the kernel's
+``net/core/rtnetlink.c``.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+import struct
 from collections.abc import Iterable
-from typing import Any
-
-from pyroute2.netlink import nlmsg
-from pyroute2.netlink.rtnl import (
-    RTM_DELLINKPROP,
-    RTM_GETADDR,
-    RTM_GETLINK,
-    RTM_GETROUTE,
-    RTM_NEWADDR,
-    RTM_NEWROUTE,
-    RTM_SETLINK,
-)
-from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD, ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import IFF_UP, ifinfmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from kuryr_sriov import model
+from kuryr_sriov.host import link_messages
+from kuryr_sriov.host.link_messages import (
+    HEADER,
+    IFF_UP,
+    encode_attribute,
+    split_attributes,
+)
 from kuryr_sriov.host.netlink_socket import (
     ACK,
     APPEND,
@@ -36,6 +30,25 @@ from kuryr_sriov.host.netlink_socket import (
     EXCL,
     REQUEST,
 )
+
+# linux/rtnetlink.h
+RTM_GETLINK, RTM_SETLINK, RTM_DELLINKPROP = 18, 19, 109
+RTM_NEWADDR, RTM_GETADDR = 20, 22
+RTM_NEWROUTE, RTM_GETROUTE = 24, 26
+# struct ifinfomsg, struct ifaddrmsg, struct rtmsg
+_LINK = struct.Struct('=BxHiII')
+_ADDRESS = struct.Struct('=BBBBI')
+_ROUTE = struct.Struct('=BBBBBBBBI')
+_NUMBER = struct.Struct('=I')
+
+# linux/if_link.h
+IFLA_NET_NS_FD, IFLA_EXT_MASK = 28, 29
+NESTED = 0x8000
+# linux/if_addr.h
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
+IFA_F_NODAD = 0x02
+# linux/rtnetlink.h
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_TABLE = 1, 4, 5, 6, 15
 
 # What to list with a link (linux/rtnetlink.h): its VFs, but no counters,
 # which would not fit for many VFs.
@@ -49,46 +62,36 @@ FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 DEFAULTS = {socket.AF_INET: '0.0.0.0', socket.AF_INET6: '::'}
 
 
-class _VfMessage(nlmsg):  # type: ignore[misc]
-    """ifinfomsg, its VFs left to ``vf_settings``."""
-
-    prefix = 'IFLA_'
-    fields = ifinfmsg.fields
-    nla_map = (
-        (22, 'IFLA_VFINFO_LIST', 'cdata'),
-        (29, 'IFLA_EXT_MASK', 'uint32'),
-    )
-
-
 def list_links() -> bytes:
     """All interfaces."""
-    return _list_all(ifinfmsg(), RTM_GETLINK)
+    return _encode(RTM_GETLINK, DUMP, _LINK.pack(0, 0, 0, 0, 0))
 
 
 def list_addresses() -> bytes:
     """All addresses, of both versions."""
-    return _list_all(ifaddrmsg(), RTM_GETADDR)
+    return _encode(RTM_GETADDR, DUMP, _ADDRESS.pack(0, 0, 0, 0, 0))
 
 
 def list_routes() -> bytes:
     """All routes, of both versions."""
-    return _list_all(rtmsg(), RTM_GETROUTE)
+    # The whole fixed part: without it IPv6 routes are left out.
+    return _encode(RTM_GETROUTE, DUMP, _ROUTE.pack(*[0] * 9))
 
 
 def get_link(index: int) -> bytes:
     """The interface with that index."""
-    message = ifinfmsg()
-    message['index'] = index
-    return _encode(message, RTM_GETLINK, 0)
+    return _encode(RTM_GETLINK, 0, _LINK.pack(0, 0, index, 0, 0))
 
 
 def get_pf(index: int) -> bytes:
     """The interface with that index, and what it holds for its VFs."""
-    message = _VfMessage()
-    message['index'] = index
     mask = RTEXT_FILTER_VF | RTEXT_FILTER_SKIP_STATS
-    message['attrs'] = [['IFLA_EXT_MASK', mask]]
-    return _encode(message, RTM_GETLINK, 0)
+    return _encode(
+        RTM_GETLINK,
+        0,
+        _LINK.pack(0, 0, index, 0, 0),
+        (IFLA_EXT_MASK, _NUMBER.pack(mask)),
+    )
 
 
 def set_link(
@@ -106,61 +109,64 @@ def set_link(
     :param netns: descriptor of the namespace to move it to; None to leave
         it where it is.
     """
-    wanted = {
-        'IFLA_ADDRESS': mac,
-        'IFLA_MTU': mtu,
-        'IFLA_IFNAME': name,
-    }
-    attributes: list[Any] = [[k, v] for k, v in wanted.items() if v]
+    attributes = []
+    if mac:
+        attributes.append(
+            (link_messages.ADDRESS, bytes.fromhex(mac.replace(':', '')))
+        )
+    if mtu:
+        attributes.append((link_messages.MTU, _NUMBER.pack(mtu)))
+    if name:
+        attributes.append((link_messages.IFNAME, _text(name)))
     if alias is not None:
-        attributes.append(['IFLA_IFALIAS', alias])
+        attributes.append((link_messages.IFALIAS, _text(alias)))
     if netns is not None:
         # By descriptor: a PID could be another process's by now.
-        attributes.append(['IFLA_NET_NS_FD', netns])
-    message = ifinfmsg()
-    message['index'] = index
+        attributes.append((IFLA_NET_NS_FD, _NUMBER.pack(netns)))
     # With flags and mask 0 the kernel leaves the flags alone (do_setlink).
-    message['flags'] = IFF_UP if up else 0
-    message['change'] = 0 if up is None else IFF_UP
-    message['attrs'] = attributes
-    return _encode(message, RTM_SETLINK, ACK)
+    flags, mask = IFF_UP if up else 0, 0 if up is None else IFF_UP
+    fixed = _LINK.pack(0, 0, index, flags, mask)
+    return _encode(RTM_SETLINK, ACK, fixed, *attributes)
 
 
 def remove_altname(index: int, name: str) -> bytes:
     """Remove an alternative name of an interface."""
-    message = ifinfmsg()
-    message['index'] = index
-    names = {'attrs': [['IFLA_ALT_IFNAME', name]]}
-    message['attrs'] = [['IFLA_PROP_LIST', names]]
-    return _encode(message, RTM_DELLINKPROP, ACK)
+    names = encode_attribute(link_messages.ALT_IFNAME, _text(name))
+    return _encode(
+        RTM_DELLINKPROP,
+        ACK,
+        _LINK.pack(0, 0, index, 0, 0),
+        (link_messages.PROP_LIST | NESTED, names),
+    )
 
 
 def set_vf(pf_index: int, settings: bytes) -> bytes:
     """Set what a PF holds for a VF, as ``vf_settings`` encodes it."""
-    message = _VfMessage()
-    message['index'] = pf_index
-    message['attrs'] = [['IFLA_VFINFO_LIST', settings]]
-    return _encode(message, RTM_SETLINK, ACK)
+    return _encode(
+        RTM_SETLINK,
+        ACK,
+        _LINK.pack(0, 0, pf_index, 0, 0),
+        (link_messages.VFINFO_LIST, settings),
+    )
 
 
 def add_address(index: int, address: str) -> bytes:
     """Add an address (with prefix), usable at once; no DAD."""
     interface = ipaddress.ip_interface(address)
-    ip = str(interface.ip)
-    message = ifaddrmsg()
-    message['family'] = FAMILIES[interface.version]
-    message['prefixlen'] = interface.network.prefixlen
-    # Else IPv6 addresses are tentative for a second, and no program can bind
-    # to them. The provider has given each to one port only.
-    message['flags'] = IFA_F_NODAD
-    message['index'] = index
+    network = interface.network
+    # Without the flag IPv6 addresses are tentative for a second, and no
+    # program can bind to them. The provider has given each to one port only.
+    fixed = _ADDRESS.pack(
+        *(FAMILIES[interface.version], network.prefixlen),
+        *(IFA_F_NODAD, UNIVERSE, index),
+    )
     # An IFA_ADDRESS of its own would be that of a peer.
-    message['attrs'] = [['IFA_LOCAL', ip], ['IFA_ADDRESS', ip]]
-    if interface.version == 4 and interface.network.prefixlen < 31:
+    ip = interface.ip.packed
+    attributes = [(IFA_LOCAL, ip), (IFA_ADDRESS, ip)]
+    if interface.version == 4 and network.prefixlen < 31:
         # ip(8) adds it, but the kernel does not. A /31 has none (RFC 3021).
-        broadcast = str(interface.network.broadcast_address)
-        message['attrs'].append(['IFA_BROADCAST', broadcast])
-    return _encode(message, RTM_NEWADDR, ACK | CREATE | EXCL)
+        attributes.append((IFA_BROADCAST, network.broadcast_address.packed))
+    return _encode(RTM_NEWADDR, ACK | CREATE | EXCL, fixed, *attributes)
 
 
 def add_route(index: int, route: model.Route) -> bytes:
@@ -171,46 +177,46 @@ def add_route(index: int, route: model.Route) -> bytes:
     """
     network = ipaddress.ip_network(route.destination)
     is_default = not network.prefixlen
-    message = rtmsg()
-    message['family'] = FAMILIES[network.version]
-    message['dst_len'] = network.prefixlen
-    message['table'] = RT_TABLE_MAIN
-    message['proto'] = RTPROT_STATIC
     # A gateway has to be reached by a route of a narrower scope
     # (fib_check_nh).
-    message['scope'] = UNIVERSE if route.gateway else RT_SCOPE_LINK
-    message['type'] = RTN_UNICAST
-    message['attrs'] = [['RTA_OIF', index]]
+    scope = UNIVERSE if route.gateway else RT_SCOPE_LINK
+    fixed = _ROUTE.pack(
+        *(FAMILIES[network.version], network.prefixlen, 0, 0),
+        *(RT_TABLE_MAIN, RTPROT_STATIC, scope, RTN_UNICAST, 0),
+    )
+    attributes = [(RTA_OIF, _NUMBER.pack(index))]
     flags = ACK | CREATE
     if network.version == 6:
         # Routes of the same metric would share the traffic (ECMP). Those
         # without have 1024 (IP6_RT_PRIO_USER); 1 precedes them all.
         flags |= EXCL
         metric = 1 if is_default else IP6_RT_PRIO_USER + index
-        message['attrs'].append(['RTA_PRIORITY', metric])
+        attributes.append((RTA_PRIORITY, _NUMBER.pack(metric)))
     elif not is_default:
         # Without the flag, a route precedes its equals (fib_table_insert),
         # which no metric could do: they have 0.
         flags |= APPEND
     if network.prefixlen:
-        destination = str(network.network_address)
-        message['attrs'].append(['RTA_DST', destination])
+        attributes.append((RTA_DST, network.network_address.packed))
     if route.gateway:
-        message['attrs'].append(['RTA_GATEWAY', route.gateway])
-    return _encode(message, RTM_NEWROUTE, flags)
+        gateway = ipaddress.ip_address(route.gateway)
+        attributes.append((RTA_GATEWAY, gateway.packed))
+    return _encode(RTM_NEWROUTE, flags, fixed, *attributes)
 
 
 def read_addresses(listed: Iterable[bytes], index: int) -> list[str]:
     """Global addresses of an interface, with prefix, of those listed."""
     found = []
     for data in listed:
-        message = _decode(ifaddrmsg, data)
-        if (message['index'], message['scope']) == (index, UNIVERSE):
+        family, prefixlen, _, scope, owner = _ADDRESS.unpack_from(
+            data, HEADER.size
+        )
+        if (owner, scope) == (index, UNIVERSE):
+            told = dict(split_attributes(data[HEADER.size + _ADDRESS.size :]))
             # IPv6 has IFA_LOCAL only where there is a peer
             # (inet6_fill_ifaddr).
-            local = message.get_attr('IFA_LOCAL')
-            address = local or message.get_attr('IFA_ADDRESS')
-            found.append(f'{address}/{message["prefixlen"]}')
+            packed = told.get(IFA_LOCAL) or told[IFA_ADDRESS]
+            found.append(f'{socket.inet_ntop(family, packed)}/{prefixlen}')
     return found
 
 
@@ -218,36 +224,33 @@ def read_routes(listed: Iterable[bytes], index: int) -> list[model.Route]:
     """Routes through an interface, of those listed, but the on-link ones."""
     found = []
     for data in listed:
-        message = _decode(rtmsg, data)
+        family, length, _, _, _, protocol, _, kind, _ = _ROUTE.unpack_from(
+            data, HEADER.size
+        )
+        told = dict(split_attributes(data[HEADER.size + _ROUTE.size :]))
         if (
-            message.get_attr('RTA_OIF') == index
-            and message.get_attr('RTA_TABLE') == RT_TABLE_MAIN
+            told.get(RTA_OIF) == _NUMBER.pack(index)
+            and told.get(RTA_TABLE) == _NUMBER.pack(RT_TABLE_MAIN)
             # The kernel adds the on-link prefix of each address by itself.
-            and message['proto'] != RTPROT_KERNEL
-            and message['type'] == RTN_UNICAST
+            and protocol != RTPROT_KERNEL
+            and kind == RTN_UNICAST
         ):
-            default = DEFAULTS[message['family']]
-            prefix = message.get_attr('RTA_DST') or default
-            gateway = message.get_attr('RTA_GATEWAY') or ''
-            destination = f'{prefix}/{message["dst_len"]}'
+            prefix, gateway = (
+                socket.inet_ntop(family, told[each]) if each in told else ''
+                for each in (RTA_DST, RTA_GATEWAY)
+            )
+            destination = f'{prefix or DEFAULTS[family]}/{length}'
             found.append(model.Route(destination, gateway))
     return found
 
 
-def _list_all(message: Any, kind: int) -> bytes:
-    # Sets the whole fixed part: without it IPv6 routes are left out.
-    message['family'] = socket.AF_UNSPEC
-    return _encode(message, kind, DUMP)
+def _text(value: str) -> bytes:
+    return value.encode() + b'\0'
 
 
-def _encode(message: Any, kind: int, flags: int) -> bytes:
-    message['header']['type'] = kind
-    message['header']['flags'] = REQUEST | flags
-    message.encode()
-    return bytes(message.data)
-
-
-def _decode(kind: Any, data: bytes) -> Any:
-    message = kind(data)
-    message.decode()
-    return message
+def _encode(
+    kind: int, flags: int, fixed: bytes, *attributes: tuple[int, bytes]
+) -> bytes:
+    body = fixed + b''.join(encode_attribute(*each) for each in attributes)
+    length = HEADER.size + len(body)
+    return HEADER.pack(length, kind, REQUEST | flags, 0, 0) + body

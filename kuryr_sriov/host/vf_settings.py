@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """``IFLA_VFINFO_LIST``: what a PF holds for its VFs, in the kernel's bytes.
 
-Follows the kernel's ``include/uapi/linux/if_link.h``. By hand, because
-kernels since 2024 (1aec77b2bb2e) refuse an ``ifla_vf_vlan_info`` without its
-two bytes of padding, which pyroute2 0.9 leaves out.
+Follows the kernel's ``include/uapi/linux/if_link.h``. Kernels since 2024
+(1aec77b2bb2e) refuse an ``ifla_vf_vlan_info`` without its padding.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import struct
 from collections.abc import Callable
 
 from kuryr_sriov import model
-from kuryr_sriov.host import link_messages
+from kuryr_sriov.host.link_messages import encode_attribute, split_attributes
 
 _INFO = 1  # IFLA_VF_INFO, and IFLA_VF_VLAN_INFO
 _MAC = 1
@@ -25,9 +24,8 @@ _TRUST = 9
 _VLAN_LIST = 12
 _NESTED = 0x8000
 
-# struct nlattr, then ifla_vf_mac, ifla_vf_spoofchk and its like, ifla_vf_rate,
+# ifla_vf_mac, ifla_vf_spoofchk and its like, ifla_vf_rate,
 # ifla_vf_vlan and ifla_vf_vlan_info
-_HEADER = struct.Struct('=HH')
 # MAX_ADDR_LEN: the kernel has room for addresses of other kinds.
 _MAC_FORMAT = struct.Struct('=I32s')
 _NUMBER_FORMAT = struct.Struct('=II')
@@ -88,7 +86,7 @@ def encode(vf: int, settings: model.VfSettings) -> bytes:
     parts = []
     if settings.mac is not None:
         mac = bytes.fromhex(settings.mac.replace(':', ''))
-        parts.append(_encode_attribute(_MAC, _MAC_FORMAT.pack(vf, mac)))
+        parts.append(encode_attribute(_MAC, _MAC_FORMAT.pack(vf, mac)))
     if settings.vlan is not None and settings.vlan_qos is not None:
         protocol = next(
             key
@@ -99,15 +97,15 @@ def encode(vf: int, settings: model.VfSettings) -> bytes:
             vf, settings.vlan, settings.vlan_qos, protocol
         )
         parts.append(
-            _encode_attribute(
-                _VLAN_LIST | _NESTED, _encode_attribute(_INFO, info)
+            encode_attribute(
+                _VLAN_LIST | _NESTED, encode_attribute(_INFO, info)
             )
         )
     if settings.min_tx_rate is not None and settings.max_tx_rate is not None:
         rate = _RATE_FORMAT.pack(
             vf, settings.min_tx_rate, settings.max_tx_rate
         )
-        parts.append(_encode_attribute(_RATE, rate))
+        parts.append(encode_attribute(_RATE, rate))
     state = settings.link_state
     for kind, number in (
         (_SPOOFCHK, settings.spoofchk),
@@ -116,9 +114,9 @@ def encode(vf: int, settings: model.VfSettings) -> bytes:
     ):
         if number is not None:
             parts.append(
-                _encode_attribute(kind, _NUMBER_FORMAT.pack(vf, number))
+                encode_attribute(kind, _NUMBER_FORMAT.pack(vf, number))
             )
-    return _encode_attribute(_INFO | _NESTED, b''.join(parts))
+    return encode_attribute(_INFO | _NESTED, b''.join(parts))
 
 
 def decode(payload: bytes) -> tuple[model.VfSettings | None, ...]:
@@ -128,8 +126,8 @@ def decode(payload: bytes) -> tuple[model.VfSettings | None, ...]:
     (rtnl_fill_vfinfo).
     """
     settings: dict[int, model.VfSettings] = {}
-    for _, info in link_messages.split_attributes(payload):
-        found = dict(link_messages.split_attributes(info))
+    for _, info in split_attributes(payload):
+        found = dict(split_attributes(info))
         number, mac = _MAC_FORMAT.unpack_from(found[_MAC])
         settings[number] = _decode_vf(mac, found)
     return tuple(map(settings.get, range(max(settings, default=-1) + 1)))
@@ -150,9 +148,7 @@ def _decode_vf(mac: bytes, attributes: dict[int, bytes]) -> model.VfSettings:
     if _RATE in attributes:
         _, lowest, highest = _RATE_FORMAT.unpack_from(attributes[_RATE])
     vlan, qos, protocol = None, None, b''
-    for _, info in link_messages.split_attributes(
-        attributes.get(_VLAN_LIST, b'')
-    ):
+    for _, info in split_attributes(attributes.get(_VLAN_LIST, b'')):
         _, vlan, qos, protocol = _VLAN_INFO_FORMAT.unpack_from(info)
     # Kernels before 4.9 have no list.
     if vlan is None and _VLAN in attributes:
@@ -169,8 +165,3 @@ def _decode_vf(mac: bytes, attributes: dict[int, bytes]) -> model.VfSettings:
         trust=flag(_TRUST),
         link_state=None if state is None else _LINK_STATES[state],
     )
-
-
-def _encode_attribute(kind: int, payload: bytes) -> bytes:
-    length = _HEADER.size + len(payload)
-    return _HEADER.pack(length, kind) + payload + bytes(-length % 4)

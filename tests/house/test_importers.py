@@ -17,7 +17,6 @@ IMPORTERS = {
     'kubernetes': {'clients/kubernetes/credentials.py'},
     'msgspec': {'codec.py'},
     'openstack': {'clients/neutron_session.py'},
-    'pyroute2': {'host/request_messages.py'},
     'stevedore': {'plugins.py'},
     'yaml': {'config/yaml_file.py'},
     'urllib3': {'clients/kubernetes/session.py'},

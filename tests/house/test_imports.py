@@ -13,7 +13,6 @@ HEAVY = (
     'kubernetes',
     'openstack',
     'oslo_config',
-    'pyroute2',
     'stevedore',
 )
 
@@ -54,7 +53,7 @@ def loaded(program: str) -> set[str]:
     ('program', 'expected'),
     [
         (CONTRACTS, set()),
-        (NODE, {'oslo_config', 'pyroute2', 'stevedore'}),
+        (NODE, {'oslo_config', 'stevedore'}),
         (CONTROLLER, {'oslo_config', 'stevedore'}),
     ],
     ids=['contracts', 'node', 'controller'],

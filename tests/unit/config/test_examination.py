@@ -37,7 +37,6 @@ def write(tmp_path):
     ('side', 'foreign'),
     [
         ('node', 'openstack'),
-        ('controller', 'pyroute2'),
         ('controller', 'grpc'),
     ],
 )

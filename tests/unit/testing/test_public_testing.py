@@ -22,7 +22,7 @@ def test_all_names_are_there(package):
 @pytest.mark.parametrize(
     ('package', 'name', 'unwanted'),
     [
-        ('contracts', 'PodSubnetsDriverContract', 'pyroute2'),
+        ('contracts', 'PodSubnetsDriverContract', 'grpc'),
         ('simulation', 'SimulatedNode', 'grpc'),
     ],
 )

@@ -339,7 +339,7 @@ def test_a_controller_driver_without_its_extra_is_a_warning(machine, broken):
     ('name', 'cause'),
     [
         ('local', SyntaxError('invalid syntax')),
-        ('vfio-pci', ModuleNotFoundError("No module named 'pyroute2'")),
+        ('vfio-pci', ModuleNotFoundError("No module named 'grpc'")),
     ],
 )
 def test_any_other_driver_that_does_not_load_fails(
