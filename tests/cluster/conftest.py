@@ -29,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # openstacksdk warns of what it does itself whenever it is configured
     for kind in ('DeprecationWarning', 'PendingDeprecationWarning'):
         config.addinivalue_line('filterwarnings', f'ignore::{kind}')
+    config.addinivalue_line('markers', 'slow: takes minutes')
 
 
 @pytest.fixture(scope='session')

@@ -133,6 +133,7 @@ def test_a_sandbox_that_died_is_made_again_with_its_vfs(
     assert {each.id: each.fixed_ips for each in cluster.ports()} == before
 
 
+@pytest.mark.slow
 def test_all_vfs_at_once_three_times(cluster: Cluster) -> None:
     """Fourteen pods, with nothing between one round and the next."""
     for number in range(3):

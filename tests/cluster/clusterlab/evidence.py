@@ -41,6 +41,7 @@ def collect(cluster: Cluster, folder: pathlib.Path) -> None:
         log = cluster.folder / f'{name}.log'
         keep(f'{name}.log', lambda log=log: log.read_text())
     keep('links.txt', lambda: machine.run('ip', '-details', 'link'))
+    keep('cni.txt', lambda: machine.shell('head -v -n -0 /etc/cni/net.d/*'))
     keep('node.json', lambda: json.dumps(cluster.traces.state(), indent=1))
     keep('ledger.json', lambda: json.dumps(cluster.traces.records(), indent=1))
     keep('dmesg.txt', lambda: machine.run('dmesg'))

@@ -52,7 +52,8 @@ for path in pathlib.Path('/proc').glob('[0-9]*/cmdline'):
         words = path.read_bytes().split(b'\\0')
     except OSError:
         continue
-    if any(word.endswith(sys.argv[1].encode()) for word in words):
+    # the second word: its first one is the interpreter
+    if words[1:2] and words[1].endswith(sys.argv[1].encode()):
         os.kill(int(path.parent.name), signal.SIGKILL)
         killed += 1
 if not killed:
