@@ -137,7 +137,8 @@ def test_what_hangs_in_the_kernel_stalls_its_own_vf_by_one_thread(
     disconnect = VfioDriver.disconnect
 
     def hang(driver, attachment):
-        wait.run_within(gate.wait, 0.05, 'the driver to let go', stuck)
+        patience = SLOW if gate.is_set() else 0.05
+        wait.run_within(gate.wait, patience, 'the driver to let go', stuck)
         disconnect(driver, attachment)
 
     monkeypatch.setattr(VfioDriver, 'disconnect', hang)
