@@ -28,3 +28,17 @@ def test_requests_to_the_provider_are_counted_by_outcome():
     assert count(registry, 'provider', outcome='TransientError', **asked) == 1
     step = {'operation': 'request', 'step': 'request', 'outcome': 'done'}
     assert count(registry, 'step', **step) == 1
+
+
+def test_all_is_shown_where_the_others_are():
+    registry = CollectorRegistry()
+    metrics = ControllerMetrics(registry)
+    metrics.pod_seconds.labels('done').observe(0.2)
+    metrics.orphans.inc(3)
+    metrics.add_gauge('pods', 'Pods.', lambda: 7.0)
+    assert count(registry, 'pod', outcome='done') == 1
+    shown = {
+        name: registry.get_sample_value(f'kuryr_sriov_controller_{name}')
+        for name in ('orphans_total', 'pods')
+    }
+    assert shown == {'orphans_total': 3, 'pods': 7}
