@@ -114,7 +114,8 @@ class NeutronClient:
         """All ports that match, and what time it is by Neutron's clock."""
         for _attempt in range(_LISTINGS):
             try:
-                return self._list_ports(filters)
+                ports, answer = self._list_all('ports', filters)
+                return ports, _server_date(answer)
             except NeutronRefused as error:
                 if error.type != 'PortNotFound':
                     raise
@@ -123,33 +124,34 @@ class NeutronClient:
             'ports were deleted faster than Neutron could list them'
         )
 
-    def _list_ports(
-        self, filters: Mapping[str, str]
-    ) -> tuple[list[Resource], datetime]:
-        ports: list[Resource] = []
+    def _list_all(
+        self, collection: str, filters: Mapping[str, str]
+    ) -> tuple[list[Resource], Any]:
+        """All pages of a listing, and the last answer."""
+        found: list[Resource] = []
         params: Mapping[str, str] | None = filters
-        url = '/ports'
+        url = f'/{collection}'
         while True:
             answer = self._call_api('GET', url, params=params)
-            ports += _read_list(answer, 'ports')
+            found += _read_list(answer, collection)
             following = [
                 link['href']
-                for link in answer.json().get('ports_links', ())
+                for link in answer.json().get(f'{collection}_links', ())
                 if link['rel'] == 'next'
             ]
             if not following:
-                return ports, _server_date(answer)
+                return found, answer
             # the path only: a server behind a proxy may not know its name
-            url, params = '/ports?' + urlsplit(following[0]).query, None
+            query = urlsplit(following[0]).query
+            url, params = f'/{collection}?{query}', None
 
     def list_agent_hosts(self) -> frozenset[str]:
         """Hosts of the SR-IOV agents; none for a user who may not see them."""
         params = {'binary': 'neutron-sriov-nic-agent'}
         try:
-            answer = self._call_api('GET', '/agents', params=params)
+            agents, _answer = self._list_all('agents', params)
         except (NeutronDenied, NeutronRefused):
             return frozenset()
-        agents = _read_list(answer, 'agents')
         return frozenset(agent['host'] for agent in agents)
 
     def set_tags(self, port: str, tags: Sequence[str]) -> None:

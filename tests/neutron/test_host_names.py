@@ -70,6 +70,18 @@ def test_a_host_without_agent_is_named_with_those_that_have_one(
     assert list(admin.network.ports()) == []
 
 
+def test_all_agents_are_known_though_they_fill_more_than_a_page(
+    make: MakeDriver, admin: Any
+) -> None:
+    """One left out would be called a host without agent."""
+    client = make(user='kuryr-admin')._client
+
+    hosts = client.list_agent_hosts()
+
+    assert hosts == {agent.host for agent in admin.network.agents()}
+    assert len(hosts) > 3  # pagination_max_limit of the tests' Neutron
+
+
 def preflight(lab: Lab, path: pathlib.Path, **options: str) -> tuple[str, ...]:
     write_conf(lab, path, **options)
     conf = loading.load_config(files=[str(path)])
