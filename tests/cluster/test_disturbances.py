@@ -3,12 +3,88 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from clusterlab.cluster import Cluster
+from clusterlab.cluster import SECONDS, Cluster
 from clusterlab.wiring import wait_wired
 from clusterlab.workloads import KERNEL, VFIO, replicated, small_pod
+from servers import wait_for
 
 pytestmark = pytest.mark.usefixtures('accounted')
+
+NAMES = [f'pod{number}' for number in range(4)]
+"""Of pods with a VF of each network."""
+
+ALL = 2 * len(NAMES)
+"""Their ports, and their records in the ledger."""
+
+
+def begin(cluster: Cluster) -> None:
+    """Create the pods; return at once."""
+    cluster.create(*(small_pod(name, KERNEL, VFIO) for name in NAMES))
+
+
+def finish(cluster: Cluster) -> list[Any]:
+    """The pods, once each has its VFs."""
+    pods = cluster.wait_ready(*NAMES)
+    wait_wired(cluster, pods)
+    return pods
+
+
+def wait_records(cluster: Cluster, least: int, most: int) -> None:
+    wait_for(
+        lambda: least <= len(cluster.traces.records()) <= most,
+        SECONDS,
+        f'{least} to {most} records in the ledger',
+    )
+
+
+def test_the_node_daemon_dies_in_add_and_in_del(cluster: Cluster) -> None:
+    """The next one completes what it finds begun, or takes it back."""
+    begin(cluster)
+    cluster.product.kill_node_daemon('>= 3')
+    finish(cluster)
+    cluster.delete_workloads()
+    cluster.product.kill_node_daemon(f'< {ALL}')
+    cluster.wait_accounted()
+
+
+@pytest.mark.slow
+def test_the_api_server_is_away_for_a_moment(cluster: Cluster) -> None:
+    """While pods are wired, and while they go."""
+    server = cluster.plane.api.api
+    begin(cluster)
+    wait_records(cluster, 3, ALL)
+    server.kill()
+    server.start()
+    finish(cluster)
+    cluster.delete_workloads()
+    wait_records(cluster, 0, ALL - 1)
+    server.kill()
+    server.start()
+    cluster.wait_accounted()
+
+
+@pytest.mark.slow
+def test_neutron_is_down(cluster: Cluster) -> None:
+    """Pods wait and say why; VFs are given back all the same."""
+    server = cluster.cloud.neutron.server
+    server.kill()
+    cluster.create(small_pod('waits', KERNEL))
+    cluster.wait_event('waits', 'ProviderUnavailable: ')
+    server.start()
+    wait_wired(cluster, cluster.wait_ready('waits'))
+    server.kill()
+    try:
+        cluster.delete_workloads()
+        wait_for(
+            lambda: not (cluster.traces.records() or cluster.traces.changes()),
+            SECONDS,
+            'the VFs to be given back',
+        )
+    finally:
+        server.start()
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import Any
 from servers import wait_for
 
 from .cluster import SECONDS, Cluster
-from .controlplane import NODE
+from .controlplane import NODE, KubectlFailed
 from .workloads import KERNEL, NETWORKS
 
 STATUS = 'k8s.v1.cni.cncf.io/network-status'
@@ -81,17 +81,36 @@ def _port_differences(port: Any, vfs: dict[str, Any]) -> Iterable[str]:
 
 
 def look_inside(cluster: Cluster, pod: Any) -> None:
-    """An interface of the port's address, where a pod has one."""
+    """Return once a pod has an interface of each port's address.
+
+    A kubelet that was started a moment ago does not know its pods yet.
+
+    :raises RuntimeError: it has not; says what it has.
+    """
+    name = pod['metadata']['name']
+    told = json.loads(pod['metadata']['annotations'][STATUS])
+    macs = {each.get('interface'): each.get('mac') for each in told}
     for number, network in enumerate(networks(pod), start=1):
-        if network != KERNEL:
-            continue
-        ifname = f'net{number}'
-        path = f'/sys/class/net/{ifname}/address'
-        name = pod['metadata']['name']
-        told = json.loads(pod['metadata']['annotations'][STATUS])
-        (said,) = [each for each in told if each.get('interface') == ifname]
-        found = cluster.plane.run('exec', name, '--', 'cat', path).strip()
-        assert found == said['mac'], f'{name}: {ifname} is {found}: {said}'
+        if network == KERNEL:
+            _wait_mac(cluster, name, f'net{number}', macs[f'net{number}'])
+
+
+def _wait_mac(cluster: Cluster, name: str, ifname: str, mac: str) -> None:
+    words = 'exec', name, '--', 'cat', f'/sys/class/net/{ifname}/address'
+    said = ''
+
+    def has_mac() -> bool:
+        nonlocal said
+        try:
+            said = cluster.plane.run(*words).strip()
+        except KubectlFailed as error:
+            said = str(error)
+        return said == mac
+
+    try:
+        wait_for(has_mac, SECONDS, f'{ifname} of {name} to be {mac}')
+    except RuntimeError as error:
+        raise RuntimeError(f'{error}: {said}') from None
 
 
 def networks(pod: Any) -> list[str]:
