@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -47,6 +48,25 @@ def test_the_node_daemon_dies_in_add_and_in_del(cluster: Cluster) -> None:
     finish(cluster)
     cluster.delete_workloads()
     cluster.product.kill_node_daemon(f'< {ALL}')
+    cluster.wait_accounted()
+
+
+@pytest.mark.slow
+def test_containerd_and_kubelet_are_restarted(cluster: Cluster) -> None:
+    """While pods are wired, while they run, and while they go."""
+    begin(cluster)
+    wait_records(cluster, 3, ALL)
+    cluster.node.restart_containerd()
+    finish(cluster)
+    # while pods start, a kubelet that is killed refuses them, since it has
+    # not heard of a device plugin yet
+    cluster.node.restart_kubelet(signal.SIGKILL)
+    cluster.node.wait_ready()
+    finish(cluster)
+    cluster.delete_workloads()
+    wait_records(cluster, 0, ALL - 1)
+    cluster.node.restart_containerd()
+    cluster.node.restart_kubelet()
     cluster.wait_accounted()
 
 
