@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What operators do to the daemons while pods have VFs."""
+"""What operators do to the daemons and to VFs while pods have them."""
 
 from __future__ import annotations
+
+import json
 
 import pytest
 from clusterlab.cluster import Cluster, container_ids
 from clusterlab.product import CONTROLLER, NAMESPACE, NODE_DAEMON
 from clusterlab.wiring import wait_wired
 from clusterlab.workloads import KERNEL, VFIO, small_pod
+
+DRIFTED = 106
+"""The CNI plugin's code for a VF that is not as it was left."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('accounted')]
 
@@ -28,3 +33,20 @@ def test_both_daemons_are_updated_under_running_pods(
     wait_wired(cluster, pods)
     assert container_ids(pods[0]) == container_ids(before[0])
     assert ports < {each.id for each in cluster.ports()}
+
+
+def test_check_finds_a_vf_that_somebody_changed(cluster: Cluster) -> None:
+    """Its VLAN, at the PF; once that is put right it finds nothing."""
+    cluster.create(small_pod('checked', KERNEL))
+    wait_wired(cluster, cluster.wait_ready('checked'))
+    (record,) = cluster.traces.records()
+    assert cluster.node.check_sandbox(record)['status'] == 0
+    number = cluster.traces.state()[record['pci']]['settings']['vf']
+    pf = f'$(basename /sys/bus/pci/devices/{record["pf"]}/net/*)'
+    change = f'ip link set {pf} vf {number} vlan'
+    cluster.machine.shell(f'{change} 99')
+    answer = cluster.node.check_sandbox(record)
+    assert answer['status'] == 1
+    assert json.loads(answer['stdout'])['code'] == DRIFTED
+    cluster.machine.shell(f'{change} 3502')
+    assert cluster.node.check_sandbox(record)['status'] == 0

@@ -156,6 +156,31 @@ class Node(Running):
             'device-plugin', sys.executable, DEVICE_PLUGIN, file
         )
 
+    def check_sandbox(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """What the CNI plugin answers to a CHECK, which containerd never asks.
+
+        :param record: of the ledger.
+        """
+        sandbox = record['sandbox']
+        pod, container = sandbox['pod'], sandbox['container_id']
+        kept = f'/var/lib/cni/results/{NETWORK["name"]}-{container}-eth0'
+        result = json.loads(self.machine.run('cat', kept))['result']
+        config = {**NETWORK, 'type': 'kuryr-sriov', 'prevResult': result}
+        variables = {
+            'CNI_COMMAND': 'CHECK',
+            'CNI_CONTAINERID': container,
+            'CNI_NETNS': sandbox['netns'],
+            'CNI_IFNAME': 'eth0',
+            'CNI_PATH': '/opt/cni/bin',
+            'CNI_ARGS': f'IgnoreUnknown=1;K8S_POD_NAMESPACE={pod["namespace"]}'
+            f';K8S_POD_NAME={pod["name"]};K8S_POD_UID={pod["uid"]}',
+        }
+        return self.machine.attempt(
+            *('env', *(f'{key}={value}' for key, value in variables.items())),
+            '/opt/cni/bin/kuryr-sriov',
+            stdin=json.dumps(config),
+        )
+
     def restart_containerd(self) -> None:
         """As ``systemctl restart`` does: its containers go on."""
         self.machine.stop_service('containerd')
