@@ -14,7 +14,7 @@ CLUSTER = PYTHONPATH=.:tests:tests/cluster:tests/kubernetes:tests/neutron \
 
 .DEFAULT_GOAL := help
 .PHONY: cluster cluster-shell images help demo test cni neutron kubernetes coverage lab lab-shell lab-bench check bench \
-    bench-neutron extend docs sample clean
+    bench-neutron bench-scale extend docs sample clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -77,6 +77,9 @@ lab-bench: $(READY)  ## attach and detach beside their floor, on that hardware
 
 bench-neutron: $(READY)  ## requests to Neutron for each pod
 	$(BIN)/python benchmarks/bench_neutron.py
+
+bench-scale: $(READY)  ## what thousands of pods cost the controller
+	$(BIN)/python benchmarks/bench_scale.py $(ARGS)
 
 extend:  ## a vendor's wheel and ours, in an empty environment
 	PYTHON=$(PYTHON) tools/extend.sh

@@ -55,14 +55,12 @@ confirm_period = 0.5
 """
 
 
-class ControllerProcess:
-    """One replica; started, killed, suspended and ended by tests.
-
-    Its credentials are in the proxy: it has none of its own.
+class Replica:
+    """One process of the controller.
 
     :param folder: shared by all replicas, for what their driver keeps.
     :param name: of its pod.
-    :param configuration: of the driver; see ``LOCAL``.
+    :param configuration: the whole of its kuryr.conf.
     """
 
     def __init__(
@@ -71,23 +69,19 @@ class ControllerProcess:
         folder: pathlib.Path,
         name: str,
         configuration: str,
-        lease_duration: float = LEASE_DURATION,
     ) -> None:
         self.name = name
         self._cluster = cluster
-        self.proxy = FaultProxy(
-            cluster.port, cluster.ca, {'Authorization': 'Bearer controller'}
-        )
         self.log = folder / f'{name}.log'
         self._conf = folder / f'{name}.conf'
-        self._conf.write_text(
-            configuration
-            + DAEMON.format(
-                url=self.proxy.url, duration=lease_duration, host=LOOPBACK
-            )
-        )
+        self._conf.write_text(configuration)
         self._process: subprocess.Popen[bytes] | None = None
-        self.proxy.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the process, which runs."""
+        assert self._process is not None
+        return self._process.pid
 
     def start(self) -> None:
         """Start it; it may have to wait for its turn."""
@@ -189,6 +183,36 @@ class ControllerProcess:
         text = self.log.read_text(errors='replace')
         return text if lines < 0 else '\n'.join(text.splitlines()[-lines:])
 
+    def close(self) -> None:
+        """End the process."""
+        self.kill()
+
+
+class ControllerProcess(Replica):
+    """One replica behind a proxy; suspended, cut off and ended by tests.
+
+    Its credentials are in the proxy: it has none of its own.
+
+    :param configuration: of the driver; see ``LOCAL``.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        folder: pathlib.Path,
+        name: str,
+        configuration: str,
+        lease_duration: float = LEASE_DURATION,
+    ) -> None:
+        self.proxy = FaultProxy(
+            cluster.port, cluster.ca, {'Authorization': 'Bearer controller'}
+        )
+        daemon = DAEMON.format(
+            url=self.proxy.url, duration=lease_duration, host=LOOPBACK
+        )
+        super().__init__(cluster, folder, name, configuration + daemon)
+        self.proxy.start()
+
     def writes(self) -> list[str]:
         """What it has written to the API server, but for its lease."""
         return [
@@ -199,7 +223,7 @@ class ControllerProcess:
 
     def close(self) -> None:
         """End process and proxy."""
-        self.kill()
+        super().close()
         self.proxy.stop()
 
 
