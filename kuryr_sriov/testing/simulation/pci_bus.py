@@ -50,6 +50,9 @@ class Bus:
         self._files = files
         self._net = net
         self._rdma = rdma
+        # A function that is bound again gets its number back: it is the
+        # lowest one that is free (assign_name in the kernel's device.c).
+        self._rdma_numbers: dict[str, int] = {}
         self._lock = lock
         self._group = 0
         self._mac = 0
@@ -154,7 +157,9 @@ class Bus:
         """A kernel driver's probe: the function takes its MAC."""
         function.start(self.fresh_mac())
         if function.nic.rdma:
-            number = sorted(self.functions).index(function.pci)
+            number = self._rdma_numbers.setdefault(
+                function.pci, len(self._rdma_numbers)
+            )
             self._rdma.add(function, number)
         if not self.netdev_delay:
             self._add_netdev(function, function.bound)
