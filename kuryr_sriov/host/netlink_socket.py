@@ -141,23 +141,19 @@ def exchange(netns: str, message: bytes, protocol: int = ROUTE) -> list[bytes]:
     :raises KernelError: there is no such network namespace, or the calling
         thread could not come back from it, and has to end.
     """
-    with _open_socket(netns, protocol) as netlink:
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    with contextlib.ExitStack() as stack:
+        # For the whole exchange: what a request for an RDMA device is about,
+        # the kernel looks up in the namespace of the thread that sends it,
+        # not in that of the socket (ib_device_set_netns_put).
+        if netns:
+            stack.enter_context(namespaces.entered(netns))
+        netlink = socket.socket(socket.AF_NETLINK, kind, protocol)
+        stack.enter_context(netlink)
         # Without this the kernel gives a number, and not its own words.
         netlink.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
         netlink.send(message)
         return list(_read_answers(netlink))
-
-
-def _open_socket(netns: str, protocol: int) -> socket.socket:
-    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-    if not netns:
-        return socket.socket(socket.AF_NETLINK, kind, protocol)
-    with contextlib.ExitStack() as on_error:
-        with namespaces.entered(netns):
-            opened = socket.socket(socket.AF_NETLINK, kind, protocol)
-            on_error.enter_context(opened)
-        on_error.pop_all()
-    return opened
 
 
 def _read_answers(netlink: socket.socket) -> Iterator[bytes]:
