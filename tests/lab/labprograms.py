@@ -36,3 +36,4 @@ def drive(device: Device, group: str) -> Iterator[dict[str, Any]]:
             assert program.returncode == 0
         finally:
             program.kill()
+            program.wait(60)  # which Popen leaves out after Ctrl-C
