@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What operators do to the daemons and to VFs while pods have them."""
+"""What operators do to nodes, daemons and VFs while pods have them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 
 import pytest
 from clusterlab.cluster import Cluster, container_ids
+from clusterlab.node import CONFLIST
 from clusterlab.product import CONTROLLER, NAMESPACE, NODE_DAEMON
 from clusterlab.wiring import wait_wired
 from clusterlab.workloads import KERNEL, VFIO, small_pod
@@ -35,6 +36,23 @@ def test_both_daemons_are_updated_under_running_pods(
     assert ports < {each.id for each in cluster.ports()}
 
 
+def test_the_daemons_are_removed_under_running_pods_and_come_back(
+    cluster: Cluster,
+) -> None:
+    """What nobody gave back meanwhile is given back then."""
+    cluster.create(small_pod('stays', KERNEL, VFIO), small_pod('goes', KERNEL))
+    pods = cluster.wait_ready('stays', 'goes')
+    wait_wired(cluster, pods)
+    cluster.product.remove_daemons()
+    assert plugins(cluster) == ['bridge']
+    wait_wired(cluster, pods)
+    cluster.plane.run('delete', 'pod', 'goes', '--now')
+    assert len(cluster.traces.records()) == len(cluster.ports()) == 3
+    cluster.product.install()
+    assert plugins(cluster) == ['bridge', 'kuryr-sriov']
+    wait_wired(cluster, cluster.wait_ready('stays'))
+
+
 def test_check_finds_a_vf_that_somebody_changed(cluster: Cluster) -> None:
     """Its VLAN, at the PF; once that is put right it finds nothing."""
     cluster.create(small_pod('checked', KERNEL))
@@ -50,3 +68,9 @@ def test_check_finds_a_vf_that_somebody_changed(cluster: Cluster) -> None:
     assert json.loads(answer['stdout'])['code'] == DRIFTED
     cluster.machine.shell(f'{change} 3502')
     assert cluster.node.check_sandbox(record)['status'] == 0
+
+
+def plugins(cluster: Cluster) -> list[str]:
+    """Of the node's CNI configuration, in their order."""
+    found = json.loads(cluster.machine.run('cat', CONFLIST))
+    return [each['type'] for each in found['plugins']]

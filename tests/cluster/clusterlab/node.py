@@ -27,6 +27,7 @@ CA = '/etc/kubernetes/ca.crt'
 CONFLIST = '/etc/cni/net.d/10-primary.conflist'
 CNI_PLUGINS = 'bridge', 'host-local', 'loopback'
 DEVICE_PLUGIN = pathlib.Path(__file__).with_name('deviceplugin.py')
+METAPLUGIN = pathlib.Path(__file__).with_name('metaplugin.py')
 
 
 class Node(Running):
@@ -101,6 +102,16 @@ class Node(Running):
         """Have the container runtime call these for each pod."""
         text = json.dumps({**NETWORK, 'plugins': plugins})
         self.machine.write(CONFLIST, text)
+
+    def use_metaplugin(self) -> None:
+        """Have it call a plugin that calls others, as Multus does."""
+        program = f'#!/bin/sh\nexec {sys.executable} {METAPLUGIN}\n'
+        self.machine.write('/opt/cni/bin/metaplugin', program, 0o755)
+        known = {'server': self._plane.outside, 'token': 'admin', 'ca': CA}
+        own = {**NETWORK, **BRIDGE}
+        self.write_conflist(
+            {'type': 'metaplugin', 'api': known, 'clusterNetwork': own}
+        )
 
     def make_vfs(self) -> None:
         """The how-to's first step: at each boot, before the device plugin."""
