@@ -97,16 +97,19 @@ class Conflist:
             self._convert_to_list(path, found)
         return True
 
-    def remove(self) -> bool:
+    def remove(self, *, chains_only: bool = False) -> bool:
         """Take us out of every file; whether we were in any.
 
         What was a single plugin's configuration becomes one again.
+
+        :param chains_only: leave files alone that name no other plugin:
+            somebody has written them, for Multus to find by their name.
         """
         changed = False
         for path, found in tuple(self._list_files()):
             plugins = _plugins_of(path, found)
             others = [each for each in plugins if each.get('type') != TYPE]
-            if others == plugins:
+            if others == plugins or (chains_only and not others):
                 continue
             if not others:
                 path.unlink()

@@ -172,10 +172,15 @@ class NodeDaemon:
     def _install_plugin(self, started: list[Callable[[], object]]) -> None:
         folder = Path(self._own.cni_bin_dir)
         installation.install_plugin(Path(self._own.plugin), folder)
+        configurations = Path(self._own.cni_conf_dir)
         if self._own.way == 'chained':
-            keeper = installation.Keeper(Path(self._own.cni_conf_dir))
+            keeper = installation.Keeper(configurations)
             keeper.start()
             started.append(keeper.stop)
+        elif Conflist(configurations).remove(chains_only=True):
+            # The way was another one before; each ADD of each pod on this
+            # node would fail.
+            LOG.info('no longer chained in %s', configurations)
 
     def _uninstall_if_gone(self) -> None:
         """Leave the node as it was without us.

@@ -59,6 +59,17 @@ def test_a_daemon_installs_itself(node):
     assert node.plugins == [{'type': 'bridge'}, OURS]
 
 
+def test_a_daemon_that_multus_calls_is_chained_no_longer(node):
+    """Else no pod of the node could start: each ADD would be refused."""
+    node.start()
+    node.stop()
+    by_hand = node.list.with_name('50-ours.conflist')  # found by its name
+    by_hand.write_text(json.dumps({**LIST, 'plugins': [OURS]}))
+    node.start(way='delegate')
+    assert node.plugins == [{'type': 'bridge'}]
+    assert json.loads(by_hand.read_text())['plugins'] == [OURS]
+
+
 def test_as_a_delegate_it_leaves_the_list_alone(node):
     node.start(way='delegate')
     assert node.plugin.exists()
