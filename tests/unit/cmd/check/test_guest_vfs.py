@@ -57,7 +57,8 @@ def test_a_vf_that_a_pod_has_is_shown_by_its_record(tmp_path, results):
     guest = GuestWorld(tmp_path, more=ON)
     before = results(guest)
     sandbox = guest.sandbox(1, guest.vf(ENS6))
-    guest.start().attach(sandbox, [guest.promise()])
+    with guest.start() as node:
+        node.attach(sandbox, [guest.promise()])
     assert guest.node.state()[ENS6].netns == sandbox.netns
     assert results(guest) == before
 
