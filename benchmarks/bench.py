@@ -110,7 +110,7 @@ class Attaching:
             *('open_intent', 'close_intent', 'cancel_intents'),
         ):
             self._time('ledger', self.node.ledger, name)
-        self._time('kernel', host.pci, '_call')
+        self._time('kernel', host, 'call')
         self._time('kernel', host.links, '_call')
 
     def _time(self, where: str, target: object, name: str) -> None:
@@ -163,7 +163,7 @@ def main() -> int:
             1.2,
             lambda: (
                 import_time('kuryr_sriov.node'),
-                import_time('oslo_config.cfg, stevedore'),
+                import_time('oslo_config.cfg, stevedore, msgspec, sqlite3'),
             ),
             11,
         ),
