@@ -118,7 +118,7 @@ class Policy:
         }
 
     def fill(self, vif: Vif) -> Vif:
-        """The VIF with what its provider has left open as it is said here."""
+        """The VIF, with this policy for what its provider has left open."""
         changes = {
             name: value
             for name, value in self.said().items()

@@ -51,7 +51,7 @@ class VfMacs:
     def _recorded(self, pci: str) -> str:
         record = self._ledger.holder(pci)
         if record is None or record.boot_id != self._boot_id:
-            # PCI addresses may have been given out anew since.
+            # PCI addresses may be those of other functions by now.
             return ''
         if record.vif.provider_network:
             return record.vif.mac

@@ -62,7 +62,7 @@ class _NetworkData:
 
 
 class InstanceMetadata:
-    """This machine's metadata, read anew by each call. Thread-safe.
+    """This machine's metadata, read again at each call. Thread-safe.
 
     :param source: a folder, a block device or a URL; empty to look for the
         config drive, and then to ask the metadata service.

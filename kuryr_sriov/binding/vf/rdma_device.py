@@ -60,7 +60,7 @@ def wait_for_rdma(
 ) -> model.PciDevice:
     """The function, once its RDMA device is there.
 
-    A driver that was bound anew may make it a little later. A device in
+    A driver that was just bound may make it a little later. A device in
     software (rdma_rxe, siw) goes when the netdev does, and for good.
     """
 
