@@ -35,12 +35,13 @@ class World:
         (folder / 'subnets.yaml').write_text(SUBNETS)
 
     def make_nad(self, name: str, subnet: str = '') -> None:
-        """One of the how-to's two networks.
+        """A network with the how-to's configuration.
 
-        :param subnet: its id; empty for the wide one of ``SUBNETS``.
+        :param subnet: its id; empty for the wide one of ``SUBNETS``, which
+            only the how-to's own two networks have.
         """
-        wide = RESOURCES[name].replace('physnet', 'wide')
-        config = {'driverType': 'sriov', 'subnetId': subnet or wide}
+        subnet = subnet or RESOURCES[name].replace('physnet', 'wide')
+        config = {'driverType': 'sriov', 'subnetId': subnet}
         self.cluster.create(
             {
                 'apiVersion': 'k8s.cni.cncf.io/v1',

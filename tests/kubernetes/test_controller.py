@@ -143,17 +143,12 @@ def test_a_missing_network_is_told_and_heals_by_itself(
 
 
 def test_a_network_that_is_made_later_is_found(
-    world: World, daemon: ControllerProcess, cluster: Cluster
+    world: World, daemon: ControllerProcess
 ) -> None:
     """By its watch: nobody waits for the next retry."""
-    path = (
-        '/apis/k8s.cni.cncf.io/v1/namespaces/default/'
-        'network-attachment-definitions/sriov-net2'
-    )
-    cluster.call('DELETE', path)
-    pod = world.make_pod('web')
+    pod = world.make_pod('web', 'sriov-net1,late')
     wait_for(lambda: world.events(pod), SECONDS, 'an event')
-    world.make_nad('sriov-net2')
+    world.make_nad('late', 'wide23')
     world.wait_promised(pod)
 
 
