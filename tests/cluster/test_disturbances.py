@@ -33,6 +33,14 @@ def finish(cluster: Cluster) -> list[Any]:
     return pods
 
 
+def wait_ports(cluster: Cluster, least: int, most: int) -> None:
+    wait_for(
+        lambda: least <= len(cluster.ports()) <= most,
+        SECONDS,
+        f'{least} to {most} ports',
+    )
+
+
 def wait_records(cluster: Cluster, least: int, most: int) -> None:
     wait_for(
         lambda: least <= len(cluster.traces.records()) <= most,
@@ -48,6 +56,21 @@ def test_the_node_daemon_dies_in_add_and_in_del(cluster: Cluster) -> None:
     finish(cluster)
     cluster.delete_workloads()
     cluster.product.kill_node_daemon(f'< {ALL}')
+    cluster.wait_accounted()
+
+
+@pytest.mark.slow
+def test_both_controllers_die_while_ports_come_and_go(
+    cluster: Cluster,
+) -> None:
+    """The next leader makes no port twice, and forgets none."""
+    begin(cluster)
+    wait_ports(cluster, 3, ALL)
+    cluster.product.kill_controllers()
+    finish(cluster)
+    cluster.delete_workloads()
+    wait_ports(cluster, 0, ALL - 1)
+    cluster.product.kill_controllers()
     cluster.wait_accounted()
 
 

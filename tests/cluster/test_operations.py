@@ -6,16 +6,40 @@ from __future__ import annotations
 import json
 
 import pytest
-from clusterlab.cluster import Cluster, container_ids
+from clusterlab.cluster import SECONDS, Cluster, container_ids
 from clusterlab.node import CONFLIST
 from clusterlab.product import CONTROLLER, NAMESPACE, NODE_DAEMON
 from clusterlab.wiring import wait_wired
-from clusterlab.workloads import KERNEL, VFIO, small_pod
+from clusterlab.workloads import KERNEL, VFIO, replicated, small_pod
+from servers import wait_for
 
 DRIFTED = 106
 """The CNI plugin's code for a VF that is not as it was left."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('accounted')]
+
+
+def wait_vfs_back(cluster: Cluster) -> None:
+    wait_for(
+        lambda: not (cluster.traces.records() or cluster.traces.changes()),
+        SECONDS,
+        'all VFs to be given back',
+    )
+
+
+def test_a_node_is_drained(cluster: Cluster) -> None:
+    """The controllers go too, and release the ports when they are back."""
+    cluster.create(replicated('Deployment', small_pod('app', KERNEL, VFIO), 2))
+    pods = cluster.wait_running(2)
+    node = cluster.plane.get('nodes')['items'][0]['metadata']['name']
+    cluster.plane.run(
+        *('drain', node, '--ignore-daemonsets', '--delete-emptydir-data'),
+        f'--timeout={SECONDS:.0f}s',
+        timeout=SECONDS + 30,
+    )
+    wait_vfs_back(cluster)
+    cluster.plane.run('uncordon', node)
+    wait_wired(cluster, cluster.wait_running(2, without=pods))
 
 
 def test_both_daemons_are_updated_under_running_pods(
