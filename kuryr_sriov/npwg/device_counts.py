@@ -20,25 +20,40 @@ _UNITS = {
 
 
 def requested_devices(body: Mapping[str, Any]) -> dict[str, int]:
-    """How many devices a pod requests of each extended resource.
+    """How many devices of each extended resource a pod's networks can have.
 
-    As Kubernetes counts: the sum over its containers, sidecars (init
-    containers that keep running) among them, or what one init container
-    requests if that is more. Requests default to limits.
+    The sum over its containers and its sidecars, the init containers that
+    keep running. Requests default to limits.
     """
     spec = body.get('spec', {})
     running: Counter[str] = Counter()
     for container in spec.get('containers') or ():
         running += _count_devices(container)
-    passing: Counter[str] = Counter()
     for container in spec.get('initContainers') or ():
-        if container.get('restartPolicy') == 'Always':
+        if _is_sidecar(container):
             running += _count_devices(container)
-        else:
-            # Init containers run one after another, so that the largest
-            # request counts.
-            passing |= _count_devices(container)
-    return dict(running | passing)
+    return dict(running)
+
+
+def requesting_init_containers(
+    body: Mapping[str, Any], resource: str
+) -> tuple[str, ...]:
+    """Names of the init containers whose devices its networks cannot have.
+
+    The kubelet keeps such devices for the pod, but its PodResources service
+    lists only those of containers and sidecars, so that nobody on the node
+    is told them.
+    """
+    return tuple(
+        container.get('name', '')
+        for container in body.get('spec', {}).get('initContainers') or ()
+        if not _is_sidecar(container) and _count_devices(container)[resource]
+    )
+
+
+def _is_sidecar(init_container: Mapping[str, Any]) -> bool:
+    """Whether it keeps running; since Kubernetes 1.28."""
+    return bool(init_container.get('restartPolicy') == 'Always')
 
 
 def _count_devices(container: Mapping[str, Any]) -> Counter[str]:

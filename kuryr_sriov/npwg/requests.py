@@ -20,7 +20,10 @@ from kuryr_sriov.npwg.annotation import (
     parse_networks,
     refuse_unknown,
 )
-from kuryr_sriov.npwg.device_counts import requested_devices
+from kuryr_sriov.npwg.device_counts import (
+    requested_devices,
+    requesting_init_containers,
+)
 
 __all__ = [
     'NETWORKS',
@@ -162,7 +165,7 @@ def check_requested(
     needed = Counter(request.resource for request in requests)
     short = ', '.join(
         f'{count} {resource} (its containers request '
-        f'{requested.get(resource, 0)})'
+        f'{requested.get(resource, 0)}{_tell_init(body, resource)})'
         for resource, count in needed.items()
         if count > requested.get(resource, 0)
     )
@@ -172,6 +175,18 @@ def check_requested(
             f'resources.requests and resources.limits of a container, or '
             f'remove networks from its annotation {NETWORKS}.'
         )
+
+
+def _tell_init(body: Mapping[str, Any], resource: str) -> str:
+    """Why what init containers request is not among what is counted."""
+    names = requesting_init_containers(body, resource)
+    if not names:
+        return ''
+    return (
+        f', and what its init container {", ".join(names)} requests does '
+        'not count, since the kubelet does not tell the node which devices '
+        'those are'
+    )
 
 
 def _annotations_of(body: Mapping[str, Any]) -> Mapping[str, str]:

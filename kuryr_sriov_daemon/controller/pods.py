@@ -96,9 +96,22 @@ def _network_parts(
         'spec': {
             'nodeName': spec['nodeName'],
             'containers': _device_requests(spec.get('containers')),
-            'initContainers': _device_requests(spec.get('initContainers')),
+            'initContainers': _init_requests(spec.get('initContainers')),
         },
     }
+
+
+def _init_requests(
+    containers: Iterable[Mapping[str, Any]] | None,
+) -> list[dict[str, Any]]:
+    """The same of init containers; a refusal names those that end."""
+    return [
+        kept
+        if 'restartPolicy' in kept
+        else {'name': container.get('name', ''), **kept}
+        for container in containers or ()
+        for kept in _device_requests([container])
+    ]
 
 
 def _device_requests(

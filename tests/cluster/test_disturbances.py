@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import signal
+import time
 from typing import Any
 
 import pytest
 from clusterlab.cluster import SECONDS, Cluster
+from clusterlab.product import NAMESPACE
 from clusterlab.wiring import wait_wired
 from clusterlab.workloads import KERNEL, VFIO, replicated, small_pod
 from servers import wait_for
@@ -16,6 +18,9 @@ pytestmark = pytest.mark.usefixtures('accounted')
 
 NAMES = [f'pod{number}' for number in range(4)]
 """Of pods with a VF of each network."""
+
+LATENCY = 3.0
+"""Seconds that each answer of a slow Neutron takes longer."""
 
 ALL = 2 * len(NAMES)
 """Their ports, and their records in the ledger."""
@@ -75,6 +80,26 @@ def test_both_controllers_die_while_ports_come_and_go(
 
 
 @pytest.mark.slow
+def test_the_lead_passes_to_another_controller_and_back(
+    cluster: Cluster,
+) -> None:
+    """By a death, and by an end in order; pods that come meanwhile wait."""
+    names = []
+    for name, how in (
+        ('dies', ('--force', '--grace-period=0')),
+        ('ends', ('--wait=false',)),
+    ):
+        leader = cluster.product.leader()
+        pod = leader.rpartition('_')[0]
+        cluster.plane.run('delete', 'pod', pod, '-n', NAMESPACE, *how)
+        cluster.create(small_pod(name, KERNEL, VFIO))
+        names.append(name)
+        wait_wired(cluster, cluster.wait_ready(*names))
+        assert cluster.product.leader() not in ('', leader)
+    cluster.product.wait_rolled_out()
+
+
+@pytest.mark.slow
 def test_containerd_and_kubelet_are_restarted(cluster: Cluster) -> None:
     """While pods are wired, while they run, and while they go."""
     begin(cluster)
@@ -128,6 +153,16 @@ def test_neutron_is_down(cluster: Cluster) -> None:
         )
     finally:
         server.start()
+
+
+@pytest.mark.slow
+def test_neutron_is_slow(cluster: Cluster) -> None:
+    """Pods take longer, and no port is made twice."""
+    with cluster.cloud.proxy.fault(before=lambda _call: time.sleep(LATENCY)):
+        begin(cluster)
+        finish(cluster)
+        cluster.delete_workloads()
+        cluster.wait_accounted()
 
 
 @pytest.mark.slow

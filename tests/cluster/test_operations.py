@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from clusterlab.cluster import SECONDS, Cluster, container_ids
@@ -15,6 +16,12 @@ from servers import wait_for
 
 DRIFTED = 106
 """The CNI plugin's code for a VF that is not as it was left."""
+
+MISTAKE = """
+[sriov]
+resource_driver_mappings = physnet22:vfio-pcy,physnet23:netdevice
+"""
+TOLD = "resource_driver_mappings: .*'vfio-pcy'"
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('accounted')]
 
@@ -67,14 +74,40 @@ def test_the_daemons_are_removed_under_running_pods_and_come_back(
     cluster.create(small_pod('stays', KERNEL, VFIO), small_pod('goes', KERNEL))
     pods = cluster.wait_ready('stays', 'goes')
     wait_wired(cluster, pods)
-    cluster.product.remove_daemons()
-    assert plugins(cluster) == ['bridge']
-    wait_wired(cluster, pods)
-    cluster.plane.run('delete', 'pod', 'goes', '--now')
-    assert len(cluster.traces.records()) == len(cluster.ports()) == 3
-    cluster.product.install()
+    try:
+        cluster.product.remove_daemons()
+        assert plugins(cluster) == ['bridge']
+        wait_wired(cluster, pods)
+        cluster.plane.run('delete', 'pod', 'goes', '--now')
+        assert len(cluster.traces.records()) == len(cluster.ports()) == 3
+    finally:
+        cluster.product.install()
     assert plugins(cluster) == ['bridge', 'kuryr-sriov']
     wait_wired(cluster, cluster.wait_ready('stays'))
+
+
+def test_a_mistake_in_kuryr_conf_is_told_and_costs_no_pod_its_vf(
+    cluster: Cluster,
+) -> None:
+    """New pods wait; once it is right, they start."""
+    cluster.create(small_pod('old', KERNEL, VFIO))
+    before = cluster.wait_ready('old')
+    wait_wired(cluster, before)
+    try:
+        cluster.product.misconfigure(MISTAKE)
+        wait_for(
+            lambda: re.search(TOLD, cluster.product.read_log()),
+            SECONDS,
+            f'the node daemon to say {TOLD!r}',
+        )
+        wait_wired(cluster, before)
+        cluster.create(small_pod('new', KERNEL))
+        cluster.wait_event('new', 'FailedCreatePodSandBox: .*node daemon')
+    finally:
+        cluster.product.install()
+    pods = cluster.wait_ready('old', 'new')
+    wait_wired(cluster, pods)
+    assert container_ids(pods[0]) == container_ids(before[0])
 
 
 def test_check_finds_a_vf_that_somebody_changed(cluster: Cluster) -> None:

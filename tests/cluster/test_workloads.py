@@ -17,6 +17,7 @@ from clusterlab.workloads import (
     network,
     replicated,
     small_pod,
+    with_init_container,
 )
 from servers import wait_for
 
@@ -43,16 +44,19 @@ def test_pods_that_cannot_be_wired_do_not_start_and_say_why(
         small_pod('early', late_network, devices=one),
         small_pod('few', KERNEL, KERNEL, devices=one),
         small_pod('misspelt', '[{"nam": "sriov-net2"}]', devices=one),
+        with_init_container(small_pod('init', KERNEL), keep=False),
     )
     cluster.wait_event('early', f'NetworkMissing: .*{late_network}')
     cluster.wait_event('few', 'NotAllocated: .*2.*intel.com/physnet23')
     cluster.wait_event('misspelt', 'InvalidAnnotation: .*nam')
+    cluster.wait_event('init', 'NotAllocated: .*its init container first')
     for pod in cluster.pods():
         assert pod['status']['phase'] == 'Pending', pod['metadata']['name']
         for each in pod['status'].get('containerStatuses', ()):
             assert 'waiting' in each['state']
     assert not cluster.ports()
-    cluster.plane.run('delete', 'pod', 'few', 'misspelt', '--wait=false')
+    hopeless = 'few', 'misspelt', 'init'
+    cluster.plane.run('delete', 'pod', *hopeless, '--wait=false')
     cluster.create(network(late_network, cluster.cloud.net23.subnet))
     cluster.wait_ready('early')
     wait_for(lambda: len(cluster.pods()) == 1, SECONDS, 'the others to go')
@@ -65,11 +69,10 @@ def test_static_init_and_host_network_pods(cluster: Cluster) -> None:
 
     The kubelet gives a container what an init container before it had.
     """
-    with_init = small_pod('init', KERNEL)
-    (main,) = with_init['spec']['containers']
-    first = {**main, 'name': 'first', 'command': ['true']}
-    with_init['spec']['initContainers'] = [first]
-    cluster.create(with_init, small_pod('of-host', KERNEL, hostNetwork=True))
+    cluster.create(
+        with_init_container(small_pod('init', KERNEL)),
+        small_pod('of-host', KERNEL, hostNetwork=True),
+    )
     static = json.dumps(small_pod('static', KERNEL, VFIO))
     cluster.machine.write(MANIFEST, static)
     try:

@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import shutil
 
 from . import page
 from .cloud import Cloud
-from .controlplane import ControlPlane
+from .controlplane import ControlPlane, KubectlFailed
 from .machine import REPOSITORY, Machine
 from .traces import LEDGER
 
 NAMESPACE = 'kuryr-sriov'
 NODE_DAEMON = 'daemonset/kuryr-sriov-node'
 CONTROLLER = 'deployment/kuryr-sriov-controller'
+
+INSTALLATION = REPOSITORY / 'doc/source/installation.rst'
 
 CREDENTIALS = 'deploy/overlays/neutron/neutron.conf'
 CONF = 'deploy/overlays/neutron/kuryr.conf'
@@ -84,6 +87,19 @@ class Product:
 
         :param more: to be added to ``kuryr.conf``.
         """
+        self.write_files(more)
+        for block in page.section(5):
+            self.follow(block)
+            self.wait_rolled_out()
+
+    def misconfigure(self, more: str) -> None:
+        """The same with something wrong in ``kuryr.conf``; wait for nobody."""
+        self.write_files(more)
+        block, *_networks = page.section(5)
+        self.follow(block)
+
+    def write_files(self, more: str = '') -> None:
+        """What a reader of the how-to would edit, edited."""
         for name in ('deploy', 'examples/howto'):
             target = self._folder / name
             shutil.rmtree(target, ignore_errors=True)
@@ -94,9 +110,6 @@ class Product:
         with open(self._folder / CONF, 'a') as conf:
             conf.write(PATIENCE + more)
         (self._folder / CREDENTIALS).write_text(self._cloud.credentials())
-        for block in page.section(5):
-            self.follow(block)
-            self.wait_rolled_out()
 
     def follow(self, block: page.Block) -> None:
         """Do what a block of the page says, in those files."""
@@ -109,9 +122,19 @@ class Product:
         self._plane.run('apply', '-f', name, folder=self._folder)
 
     def remove_daemons(self) -> None:
-        """Delete both, in the order of the page."""
-        for what in (NODE_DAEMON, CONTROLLER):
-            self._plane.run(*('delete', what, '-n', NAMESPACE), timeout=600)
+        """Delete both, as the page on installation says.
+
+        Its second command would delete networks and objects, too.
+        """
+        text = INSTALLATION.read_text()
+        block = next(b for b in page.blocks(text) if b.title == 'Uninstall')
+        (program, *first), _rest, *_patch = block.commands()
+        assert program == 'kubectl', program
+        self._plane.run(*first, timeout=600)
+        self._plane.run(
+            *('delete', CONTROLLER, '-n', NAMESPACE, '--cascade=foreground'),
+            timeout=600,
+        )
 
     def wait_rolled_out(self) -> None:
         """Return once both daemons work as they are described."""
@@ -123,11 +146,17 @@ class Product:
             )
 
     def leader(self) -> str:
-        """Name of the controller's pod that acts."""
+        """Identity of the controller that acts; empty if none does."""
         lease = self._plane.get(
             'lease', 'kuryr-sriov-controller', '-n', NAMESPACE
         )
-        return str(lease['spec']['holderIdentity']).rpartition('_')[0]
+        return str(lease['spec'].get('holderIdentity') or '')
+
+    def read_log(self) -> str:
+        """What the node daemon says; empty while its container is made."""
+        with contextlib.suppress(KubectlFailed):
+            return self._plane.run('logs', '-n', NAMESPACE, NODE_DAEMON)
+        return ''
 
     def kill_node_daemon(self, count: str = '>= 0') -> None:
         """Kill it as the kernel does when memory runs out.

@@ -58,6 +58,20 @@ def small_pod(
     }
 
 
+def with_init_container(
+    pod: dict[str, Any], keep: bool = True
+) -> dict[str, Any]:
+    """Such a pod with an init container that requests the same devices.
+
+    :param keep: whether its other container goes on requesting them.
+    """
+    (main,) = pod['spec']['containers']
+    first = {**main, 'name': 'first', 'command': ['true']}
+    rest = main if keep else {**main, 'resources': {}}
+    spec = {**pod['spec'], 'initContainers': [first], 'containers': [rest]}
+    return {**pod, 'spec': spec}
+
+
 def template(pod: Mapping[str, Any]) -> dict[str, Any]:
     """What a controller of Kubernetes makes such pods of."""
     metadata = {

@@ -49,10 +49,10 @@ def test_requests_default_to_limits_one_by_one():
     assert requested_devices(body) == {A: 1, B: 2}
 
 
-def test_of_init_containers_the_greatest_counts_not_the_sum():
+def test_what_init_containers_request_does_not_count():
     init = (container({A: '2'}), container({A: '3', B: '1'}))
     body = pod(container({A: '1', B: '2'}), init=init)
-    assert requested_devices(body) == {A: 3, B: 2}
+    assert requested_devices(body) == {A: 1, B: 2}
 
 
 def test_a_sidecar_counts_as_a_container():
@@ -104,6 +104,26 @@ def test_too_few_names_both_numbers():
         f'request 1), 1 {B} (its containers request 0); raise '
         f'resources.requests and resources.limits of a container, or remove '
         f'networks from its annotation k8s.v1.cni.cncf.io/networks.'
+    )
+
+
+def test_init_containers_whose_request_does_not_count_are_named():
+    init = (
+        container({A: '1'}, name='fetch'),
+        container({B: '1'}, name='other'),
+        container({A: '0'}, name='none'),
+        container({A: '1'}, name='helper', restartPolicy='Always'),
+        container(limits={A: 2}, name='prepare'),
+    )
+    with pytest.raises(NotAllocated) as caught:
+        check_requested(needs(A, A), pod(init=init))
+    assert str(caught.value) == (
+        f'the networks of pod default/nginx need 2 {A} (its containers '
+        f'request 1, and what its init container fetch, prepare requests '
+        f'does not count, since the kubelet does not tell the node which '
+        f'devices those are); raise resources.requests and resources.limits '
+        f'of a container, or remove networks from its annotation '
+        f'k8s.v1.cni.cncf.io/networks.'
     )
 
 

@@ -64,6 +64,14 @@ def test_a_sidecar_is_known_as_one():
     assert sidecar['restartPolicy'] == 'Always'
 
 
+def test_an_init_container_with_devices_keeps_its_name():
+    first = {'name': 'first', 'resources': {'limits': DEVICES}, 'image': 'i'}
+    kept = keep_pod(pod(initContainers=[first, {'name': 'second'}]))
+    (found,) = kept.body['spec']['initContainers']
+    assert found.keys() == {'name', 'resources'}
+    assert found['name'] == 'first'
+
+
 @pytest.mark.parametrize(
     'spec', [{'nodeName': ''}, {'hostNetwork': True}], ids=str
 )
