@@ -52,7 +52,7 @@ lab: $(READY)  ## the tests that need hardware: VFs in an emulated machine
 lab-shell: $(READY)  ## a root shell in that machine
 	python3 -m tools.lab shell
 
-cluster: $(READY)  ## the how-to on a real cluster of one node; as root
+cluster: $(READY)  ## the how-to on a real cluster of one node; as root (ARGS="-m slow": the rest)
 	$(CLUSTER) test $(ARGS)
 
 cluster-shell: $(READY)  ## that cluster with kubectl, for a person; as root

@@ -172,17 +172,21 @@ class Running(abc.ABC):
 
 
 def wait_for(
-    condition: Callable[[], object], timeout: float, what: str
+    condition: Callable[[], object],
+    timeout: float,
+    what: str,
+    pause: float = 0.05,
 ) -> None:
     """Return once the condition holds.
 
+    :param pause: seconds from one look to the next.
     :raises RuntimeError: it did not within ``timeout`` seconds.
     """
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
             raise RuntimeError(f'waited {timeout:g} s in vain for {what}')
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 def made_once(

@@ -8,11 +8,11 @@ import time
 from typing import Any
 
 import pytest
-from clusterlab.cluster import SECONDS, Cluster
+from clusterlab.cluster import Cluster
+from clusterlab.patience import wait_until
 from clusterlab.product import NAMESPACE
 from clusterlab.wiring import wait_wired
 from clusterlab.workloads import KERNEL, VFIO, replicated, small_pod
-from servers import wait_for
 
 pytestmark = pytest.mark.usefixtures('accounted')
 
@@ -39,17 +39,15 @@ def finish(cluster: Cluster) -> list[Any]:
 
 
 def wait_ports(cluster: Cluster, least: int, most: int) -> None:
-    wait_for(
+    wait_until(
         lambda: least <= len(cluster.ports()) <= most,
-        SECONDS,
         f'{least} to {most} ports',
     )
 
 
 def wait_records(cluster: Cluster, least: int, most: int) -> None:
-    wait_for(
+    wait_until(
         lambda: least <= len(cluster.traces.records()) <= most,
-        SECONDS,
         f'{least} to {most} records in the ledger',
     )
 
@@ -146,11 +144,7 @@ def test_neutron_is_down(cluster: Cluster) -> None:
     server.kill()
     try:
         cluster.delete_workloads()
-        wait_for(
-            lambda: not (cluster.traces.records() or cluster.traces.changes()),
-            SECONDS,
-            'the VFs to be given back',
-        )
+        cluster.wait_vfs_back()
     finally:
         server.start()
 

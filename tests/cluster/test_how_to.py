@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from clusterlab import page
-from clusterlab.cluster import SECONDS, Cluster, has_condition
+from clusterlab.cluster import Cluster, has_condition
 from clusterlab.controlplane import NODE, KubectlFailed
-from servers import wait_for
+from clusterlab.patience import wait_until
 
 STATUS = 'k8s.v1.cni.cncf.io/network-status'
 
@@ -85,16 +85,14 @@ def test_the_ports_become_active_when_the_agent_sees_the_vfs(
 ) -> None:
     """By the agent's own logic, on what the node's kernel shows of them."""
     cluster.cloud.neutron.set_vfs({NODE: cluster.traces.agent_vfs()})
-    wait_for(
+    wait_until(
         lambda: {each.status for each in cluster.ports()} == {'ACTIVE'},
-        SECONDS,
         'the ports to be ACTIVE',
     )
-    wait_for(
+    wait_until(
         lambda: all(
             has_condition(each, 'Active') for each in cluster.port_objects()
         ),
-        SECONDS,
         'the port objects to have the condition Active',
     )
 

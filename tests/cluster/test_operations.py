@@ -7,12 +7,13 @@ import json
 import re
 
 import pytest
-from clusterlab.cluster import SECONDS, Cluster, container_ids
+from clusterlab.cluster import Cluster, container_ids
+from clusterlab.controlplane import NODE
 from clusterlab.node import CONFLIST
+from clusterlab.patience import SECONDS, wait_until
 from clusterlab.product import CONTROLLER, NAMESPACE, NODE_DAEMON
-from clusterlab.wiring import wait_wired
+from clusterlab.wiring import start_wired, wait_wired
 from clusterlab.workloads import KERNEL, VFIO, replicated, small_pod
-from servers import wait_for
 
 DRIFTED = 106
 """The CNI plugin's code for a VF that is not as it was left."""
@@ -26,26 +27,17 @@ TOLD = "resource_driver_mappings: .*'vfio-pcy'"
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('accounted')]
 
 
-def wait_vfs_back(cluster: Cluster) -> None:
-    wait_for(
-        lambda: not (cluster.traces.records() or cluster.traces.changes()),
-        SECONDS,
-        'all VFs to be given back',
-    )
-
-
 def test_a_node_is_drained(cluster: Cluster) -> None:
     """The controllers go too, and release the ports when they are back."""
     cluster.create(replicated('Deployment', small_pod('app', KERNEL, VFIO), 2))
     pods = cluster.wait_running(2)
-    node = cluster.plane.get('nodes')['items'][0]['metadata']['name']
     cluster.plane.run(
-        *('drain', node, '--ignore-daemonsets', '--delete-emptydir-data'),
+        *('drain', NODE, '--ignore-daemonsets', '--delete-emptydir-data'),
         f'--timeout={SECONDS:.0f}s',
         timeout=SECONDS + 30,
     )
-    wait_vfs_back(cluster)
-    cluster.plane.run('uncordon', node)
+    cluster.wait_vfs_back()
+    cluster.plane.run('uncordon', NODE)
     wait_wired(cluster, cluster.wait_running(2, without=pods))
 
 
@@ -53,9 +45,7 @@ def test_both_daemons_are_updated_under_running_pods(
     cluster: Cluster,
 ) -> None:
     """Pods that run keep their VFs; those that come meanwhile get theirs."""
-    cluster.create(small_pod('old', KERNEL, VFIO))
-    before = cluster.wait_ready('old')
-    wait_wired(cluster, before)
+    before = start_wired(cluster, small_pod('old', KERNEL, VFIO))
     ports = {each.id for each in cluster.ports()}
     for what in (NODE_DAEMON, CONTROLLER):
         cluster.plane.run('rollout', 'restart', what, '-n', NAMESPACE)
@@ -71,9 +61,9 @@ def test_the_daemons_are_removed_under_running_pods_and_come_back(
     cluster: Cluster,
 ) -> None:
     """What nobody gave back meanwhile is given back then."""
-    cluster.create(small_pod('stays', KERNEL, VFIO), small_pod('goes', KERNEL))
-    pods = cluster.wait_ready('stays', 'goes')
-    wait_wired(cluster, pods)
+    pods = start_wired(
+        cluster, small_pod('stays', KERNEL, VFIO), small_pod('goes', KERNEL)
+    )
     try:
         cluster.product.remove_daemons()
         assert plugins(cluster) == ['bridge']
@@ -90,14 +80,11 @@ def test_a_mistake_in_kuryr_conf_is_told_and_costs_no_pod_its_vf(
     cluster: Cluster,
 ) -> None:
     """New pods wait; once it is right, they start."""
-    cluster.create(small_pod('old', KERNEL, VFIO))
-    before = cluster.wait_ready('old')
-    wait_wired(cluster, before)
+    before = start_wired(cluster, small_pod('old', KERNEL, VFIO))
     try:
         cluster.product.misconfigure(MISTAKE)
-        wait_for(
+        wait_until(
             lambda: re.search(TOLD, cluster.product.read_log()),
-            SECONDS,
             f'the node daemon to say {TOLD!r}',
         )
         wait_wired(cluster, before)
@@ -112,8 +99,7 @@ def test_a_mistake_in_kuryr_conf_is_told_and_costs_no_pod_its_vf(
 
 def test_check_finds_a_vf_that_somebody_changed(cluster: Cluster) -> None:
     """Its VLAN, at the PF; once that is put right it finds nothing."""
-    cluster.create(small_pod('checked', KERNEL))
-    wait_wired(cluster, cluster.wait_ready('checked'))
+    start_wired(cluster, small_pod('checked', KERNEL))
     (record,) = cluster.traces.records()
     assert cluster.node.check_sandbox(record)['status'] == 0
     number = cluster.traces.state()[record['pci']]['settings']['vf']

@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from clusterlab.cluster import SECONDS, Cluster
-from clusterlab.wiring import uid, wait_wired
+from clusterlab.cluster import Cluster
+from clusterlab.patience import SECONDS, wait_until
+from clusterlab.wiring import start_wired, uid, wait_wired
 from clusterlab.workloads import (
     KERNEL,
     RESOURCES,
@@ -19,7 +20,6 @@ from clusterlab.workloads import (
     small_pod,
     with_init_container,
 )
-from servers import wait_for
 
 pytestmark = pytest.mark.usefixtures('accounted')
 
@@ -59,7 +59,7 @@ def test_pods_that_cannot_be_wired_do_not_start_and_say_why(
     cluster.plane.run('delete', 'pod', *hopeless, '--wait=false')
     cluster.create(network(late_network, cluster.cloud.net23.subnet))
     cluster.wait_ready('early')
-    wait_for(lambda: len(cluster.pods()) == 1, SECONDS, 'the others to go')
+    wait_until(lambda: len(cluster.pods()) == 1, 'the others to go')
     (port,) = cluster.ports()
     assert port.device_id == uid(cluster.pod('early'))
 
@@ -93,12 +93,8 @@ def test_a_job_that_has_ended_has_no_port_and_no_vf(cluster: Cluster) -> None:
     (pod,) = cluster.pods()
     log = cluster.plane.run('logs', pod['metadata']['name'])
     assert log.split() == ['eth0', 'lo', 'net1']
-    wait_for(lambda: not cluster.ports(), SECONDS, 'its ports to go')
-    wait_for(
-        lambda: not (cluster.traces.records() or cluster.traces.changes()),
-        SECONDS,
-        'its VFs to be given back',
-    )
+    wait_until(lambda: not cluster.ports(), 'its ports to go')
+    cluster.wait_vfs_back()
     assert [uid(each) for each in cluster.pods()] == [uid(pod)]
 
 
@@ -120,9 +116,7 @@ def test_a_sandbox_that_died_is_made_again_with_its_vfs(
     cluster: Cluster,
 ) -> None:
     """The pod keeps its ports: their addresses are known to others."""
-    cluster.create(small_pod('lasting', KERNEL, VFIO))
-    old = cluster.wait_ready('lasting')
-    wait_wired(cluster, old)
+    old = start_wired(cluster, small_pod('lasting', KERNEL, VFIO))
     before = {each.id: each.fixed_ips for each in cluster.ports()}
     (sandbox,) = {
         each['sandbox']['container_id'] for each in cluster.traces.records()
@@ -141,14 +135,13 @@ def test_all_vfs_at_once_three_times(cluster: Cluster) -> None:
     """Fourteen pods, with nothing between one round and the next."""
     for number in range(3):
         names = [f'pod{number}-{each}' for each in range(14)]
-        cluster.create(
+        pods = start_wired(
+            cluster,
             *(
                 small_pod(name, KERNEL if index % 2 else VFIO)
                 for index, name in enumerate(names)
-            )
+            ),
         )
-        pods = cluster.wait_ready(*names)
-        wait_wired(cluster, pods)
         ports = cluster.ports()
         addresses = {each.fixed_ips[0]['ip_address'] for each in ports}
         assert len(addresses) == len(pods)

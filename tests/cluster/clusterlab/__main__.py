@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 
 from kubelab.install import ensure_installed, ensure_runtime_installed
 from neutronlab.install import ensure_installed as ensure_neutron_installed
@@ -104,9 +105,17 @@ def main(action: str, *words: str) -> int:
     make_all()
     if action == 'shell':
         return isolated(sys.executable, '-m', __package__, 'shell-inside')
-    if not any((REPOSITORY / word.split('::')[0]).exists() for word in words):
-        words = *words, str(REPOSITORY / 'tests/cluster')
-    return isolated(sys.executable, '-m', 'pytest', *words)
+    return isolated(sys.executable, '-m', 'pytest', *choose_tests(words))
+
+
+def choose_tests(words: Sequence[str]) -> Sequence[str]:
+    """Words for pytest: what they choose, or what is done in ten minutes."""
+    paths = [REPOSITORY / word.split('::')[0] for word in words if word]
+    if any(path.exists() for path in paths):
+        return words
+    chosen = not {'-k', '-m'}.isdisjoint(words)
+    usual = () if chosen else ('-m', 'not slow')
+    return *usual, *words, str(REPOSITORY / 'tests/cluster')
 
 
 if __name__ == '__main__':

@@ -10,18 +10,19 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from servers import Running, wait_for
+from kubelab.cluster import place
+from servers import Running
 
 from . import images
 from .cloud import Cloud
 from .controlplane import ControlPlane
 from .machine import Machine
 from .node import Node
+from .patience import wait_until
 from .product import Product
 
-SECONDS = 600.0
-"""For what a cluster does by itself, on a busy host with an emulated
-processor."""
+EVENTS = '/api/v1/namespaces/default/events'
+PORT_OBJECTS = '/apis/openstack.org/v1/kuryrsriovports'
 
 
 class Cluster(Running):
@@ -64,7 +65,7 @@ class Cluster(Running):
         """Those of the default namespace that are not being deleted."""
         return [
             each
-            for each in self.plane.get('pods')['items']
+            for each in self.plane.get(place('Pod'))['items']
             if 'deletionTimestamp' not in each['metadata']
         ]
 
@@ -93,7 +94,7 @@ class Cluster(Running):
             ]
             return len(ready) == len(found) == count
 
-        wait_for(running, SECONDS, f'{count} pods to run')
+        wait_until(running, f'{count} pods to run')
         return found
 
     def create(self, *bodies: Mapping[str, Any]) -> None:
@@ -103,7 +104,7 @@ class Cluster(Running):
 
     def pod(self, name: str) -> Any:
         """One pod of the default namespace, as it is now."""
-        return self.plane.get('pod', name)
+        return self.plane.get(f'{place("Pod")}/{name}')
 
     def wait_ready(self, *names: str) -> list[Any]:
         """These pods, once all of them are Ready; others may wait."""
@@ -114,7 +115,7 @@ class Cluster(Running):
             found[:] = [there[name] for name in names if name in there]
             return len(found) == len(names) and all(map(is_ready, found))
 
-        wait_for(ready, SECONDS, f'{", ".join(names)} to be Ready')
+        wait_until(ready, f'{", ".join(names)} to be Ready')
         return found
 
     def wait_event(self, name: str, pattern: str) -> str:
@@ -125,13 +126,13 @@ class Cluster(Running):
         told: list[str] = []
 
         def matches() -> bool:
-            chosen = f'--field-selector=involvedObject.name={name}'
-            items = self.plane.get('events', chosen)['items']
+            chosen = f'{EVENTS}?fieldSelector=involvedObject.name={name}'
+            items = self.plane.get(chosen)['items']
             told[:] = [f'{it["reason"]}: {it.get("message")}' for it in items]
             return any(re.search(pattern, each) for each in told)
 
         try:
-            wait_for(matches, SECONDS, f'the event {pattern!r} of {name}')
+            wait_until(matches, f'the event {pattern!r} of {name}')
         except RuntimeError as error:
             raise RuntimeError(f'{error}; it has {told}') from None
         return next(each for each in told if re.search(pattern, each))
@@ -149,8 +150,15 @@ class Cluster(Running):
 
     def port_objects(self) -> list[Any]:
         """The port objects of all namespaces."""
-        found = self.plane.get('kuryrsriovports', '--all-namespaces')
+        found = self.plane.get(PORT_OBJECTS)
         return list(found['items'])
+
+    def wait_vfs_back(self) -> None:
+        """Return once no VF on the node is a pod's, or like one of a pod."""
+        wait_until(
+            lambda: not (self.traces.records() or self.traces.changes()),
+            'all VFs to be given back',
+        )
 
     def wait_accounted(self) -> None:
         """Return once no pod, port, record or trace of one is left.
@@ -161,17 +169,19 @@ class Cluster(Running):
 
         def clean() -> bool:
             left.clear()
-            found = self.plane.get('pods')['items']
+            found = self.plane.get(place('Pod'))['items']
             left['pods'] = [each['metadata']['name'] for each in found]
             objects = self.port_objects()
             left['port objects'] = [each['spec'] for each in objects]
             left['ports'] = [each.name for each in self.ports()]
+            if any(left.values()):
+                return False  # to look at the node takes its time
             left['records'] = [each['pci'] for each in self.traces.records()]
             left['node'] = self.traces.changes()
             return not any(left.values())
 
         try:
-            wait_for(clean, SECONDS, 'everything to be given back')
+            wait_until(clean, 'everything to be given back')
         except RuntimeError as error:
             kept = {what: each for what, each in left.items() if each}
             raise RuntimeError(f'{error}; left: {kept}') from None

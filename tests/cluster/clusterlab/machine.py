@@ -13,9 +13,11 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from servers import Running, Server, wait_for
+from servers import Running, Server
 
 from tools.lab.topology import NODE_ADDRESS, load
+
+from .patience import wait_until
 
 REPOSITORY = pathlib.Path(__file__).parents[3]
 TOPOLOGY = REPOSITORY / 'tests/cluster/topology.json'
@@ -159,8 +161,8 @@ class Machine(Running):
 
     def wait_file(self, path: str, timeout: float = 300) -> None:
         """Return once the node has a file of that name."""
-        wait_for(
+        wait_until(
             lambda: not self.attempt('test', '-e', path)['status'],
-            timeout,
             f'{path} on the node',
+            timeout,
         )

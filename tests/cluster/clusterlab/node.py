@@ -10,13 +10,15 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from kubelab.cluster import ApiError
 from kubelab.install import ensure_runtime_installed
-from servers import Running, wait_for
+from servers import Running
 
 from . import page
-from .controlplane import NODE, OUTSIDE, ControlPlane, KubectlFailed
+from .controlplane import NODE, OUTSIDE, ControlPlane
 from .machine import Machine
 from .nodefiles import BRIDGE, CONTAINERD, KUBELET, NETWORK, SERVICES, SOCKET
+from .patience import wait_until
 from .traces import Traces
 
 FRUGAL = {'GOMAXPROCS': '2', 'GOGC': '400'}
@@ -131,9 +133,8 @@ class Node(Running):
         self.machine.start_service(
             'containerd', self._runtime / 'containerd', PATH=path, **FRUGAL
         )
-        wait_for(
+        wait_until(
             lambda: not self.machine.attempt(*self._ctr('version'))['status'],
-            300,
             'containerd to answer',
         )
 
@@ -202,14 +203,14 @@ class Node(Running):
         self.machine.stop_service('kubelet', how)
         self.start_kubelet()
 
-    def wait_ready(self, timeout: float = 600) -> None:
+    def wait_ready(self) -> None:
         """Return once the node is Ready and offers its VFs."""
-        wait_for(self._is_ready, timeout, f'{NODE} to be Ready with its VFs')
+        wait_until(self._is_ready, f'{NODE} to be Ready with its VFs')
 
     def _is_ready(self) -> bool:
         try:
-            status = self._plane.get('node', NODE)['status']
-        except KubectlFailed:
+            status = self._plane.get(f'/api/v1/nodes/{NODE}')['status']
+        except ApiError:
             return False
         if status['nodeInfo']['bootID'] != self._boot_id:
             return False  # what it said before it was started again

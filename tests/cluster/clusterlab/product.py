@@ -7,6 +7,8 @@ import contextlib
 import pathlib
 import shutil
 
+from kubelab.cluster import place
+
 from . import page
 from .cloud import Cloud
 from .controlplane import ControlPlane, KubectlFailed
@@ -147,9 +149,8 @@ class Product:
 
     def leader(self) -> str:
         """Identity of the controller that acts; empty if none does."""
-        lease = self._plane.get(
-            'lease', 'kuryr-sriov-controller', '-n', NAMESPACE
-        )
+        name = 'kuryr-sriov-controller'
+        lease = self._plane.get(f'{place("Lease", NAMESPACE)}/{name}')
         return str(lease['spec'].get('holderIdentity') or '')
 
     def read_log(self) -> str:

@@ -52,9 +52,14 @@ class Traces:
         """What ``changes`` compares with; to be told after each boot."""
         self._untouched = self.state()
 
-    def changes(self) -> dict[str, str]:
-        """What is not as it was when there were no pods, by VF."""
-        before, now = self._untouched, self.state()
+    def changes(self, now: dict[str, Any] | None = None) -> dict[str, str]:
+        """What is not as it was when there were no pods, by VF.
+
+        :param now: their state, if that is known.
+        """
+        before = self._untouched
+        if now is None:
+            now = self.state()
         return {
             pci: f'{before.get(pci)} is now {now.get(pci)}'
             for pci in sorted(before.keys() | now.keys())

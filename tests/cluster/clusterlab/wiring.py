@@ -4,17 +4,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from servers import wait_for
-
-from .cluster import SECONDS, Cluster
+from .cluster import Cluster
 from .controlplane import NODE, KubectlFailed
+from .patience import wait_until
 from .workloads import KERNEL, NETWORKS
 
 STATUS = 'k8s.v1.cni.cncf.io/network-status'
 VLANS = {'physnet22': 3501, 'physnet23': 3502}
+
+
+def start_wired(cluster: Cluster, *bodies: Mapping[str, Any]) -> list[Any]:
+    """Create pods where there are none; return them once each has its VFs."""
+    cluster.create(*bodies)
+    pods = cluster.wait_ready(*(body['metadata']['name'] for body in bodies))
+    wait_wired(cluster, pods)
+    return pods
 
 
 def wait_wired(cluster: Cluster, pods: Iterable[Any]) -> None:
@@ -31,7 +38,7 @@ def wait_wired(cluster: Cluster, pods: Iterable[Any]) -> None:
         return not wrong
 
     try:
-        wait_for(wired, SECONDS, f'the VFs of {", ".join(names)}')
+        wait_until(wired, f'the VFs of {", ".join(names)}')
     except RuntimeError as error:
         raise RuntimeError(f'{error}: {wrong}') from None
     for pod in cluster.pods():
@@ -63,7 +70,7 @@ def differences(cluster: Cluster, names: list[str]) -> Iterable[str]:
     if sorted(map(str, bound)) != sorted(records):
         yield f'ports on {bound}, records of {sorted(records)}'
     # the VFs of nobody are as they were
-    changed = cluster.traces.changes().keys()
+    changed = cluster.traces.changes(vfs).keys()
     if changed != records:
         yield f'changed are {sorted(changed)}, on record {sorted(records)}'
 
@@ -108,7 +115,7 @@ def _wait_mac(cluster: Cluster, name: str, ifname: str, mac: str) -> None:
         return said == mac
 
     try:
-        wait_for(has_mac, SECONDS, f'{ifname} of {name} to be {mac}')
+        wait_until(has_mac, f'{ifname} of {name} to be {mac}')
     except RuntimeError as error:
         raise RuntimeError(f'{error}: {said}') from None
 

@@ -212,11 +212,13 @@ class ApiServer(Running):
         path: str,
         body: Any = None,
         user: str = 'admin',
+        timeout: float = 30,
         **headers: str,
     ) -> Any:
         """The object that the API server answers.
 
         :param user: a token.
+        :param timeout: seconds that it may take.
         :raises ApiError: it says no.
         """
         request = urllib.request.Request(
@@ -232,7 +234,7 @@ class ApiServer(Running):
         context = ssl.create_default_context(cafile=self.ca)
         try:
             with urllib.request.urlopen(
-                request, timeout=30, context=context
+                request, timeout=timeout, context=context
             ) as answer:
                 return json.loads(answer.read())
         except urllib.error.HTTPError as error:
