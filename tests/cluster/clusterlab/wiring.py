@@ -78,7 +78,9 @@ def differences(cluster: Cluster, names: list[str]) -> Iterable[str]:
 def _port_differences(port: Any, vfs: dict[str, Any]) -> Iterable[str]:
     profile = port.binding_profile
     pci, physnet = profile.get('pci_slot'), profile.get('physical_network')
-    if port.binding_host_id != NODE or port.binding_vif_type != 'hw_veb':
+    bound = port.binding_host_id, port.binding_vif_type
+    # without a VF until the controller hears which one the node has chosen
+    if bound != (NODE, 'hw_veb') or pci not in vfs:
         yield f'{port.id} is bound {port.binding_vif_type} to {pci}'
         return
     settings = vfs[pci]['settings']
