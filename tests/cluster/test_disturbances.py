@@ -119,16 +119,13 @@ def test_containerd_and_kubelet_are_restarted(cluster: Cluster) -> None:
 @pytest.mark.slow
 def test_the_api_server_is_away_for_a_moment(cluster: Cluster) -> None:
     """While pods are wired, and while they go."""
-    server = cluster.plane.api.api
     begin(cluster)
     wait_records(cluster, 3, ALL)
-    server.kill()
-    server.start()
+    cluster.plane.restart_api_server()
     finish(cluster)
     cluster.delete_workloads()
     wait_records(cluster, 0, ALL - 1)
-    server.kill()
-    server.start()
+    cluster.plane.restart_api_server()
     cluster.wait_accounted()
 
 

@@ -15,14 +15,13 @@ from servers import Running
 
 from . import images
 from .cloud import Cloud
-from .controlplane import ControlPlane
+from .controlplane import PORT_OBJECTS, ControlPlane
 from .machine import Machine
 from .node import Node
 from .patience import wait_until
 from .product import Product
 
 EVENTS = '/api/v1/namespaces/default/events'
-PORT_OBJECTS = '/apis/openstack.org/v1/kuryrsriovports'
 
 
 class Cluster(Running):

@@ -12,6 +12,7 @@ from kubelab.cluster import ApiServer
 from servers import LOOPBACK, ReservedPort, Running, Server
 
 NODE = 'node1'
+PORT_OBJECTS = '/apis/openstack.org/v1/kuryrsriovports'
 
 OUTSIDE = '10.0.2.2'
 """What the node's machine calls the loopback of its host."""
@@ -93,6 +94,13 @@ class ControlPlane(Running):
         self.api.stop()
         for port in self._ports:
             port.release()
+
+    def restart_api_server(self) -> None:
+        """Let it die, and start it again."""
+        self.api.api.kill()
+        self.api.api.start()
+        # Kubernetes' own kinds come first
+        self.api.wait_served(PORT_OBJECTS)
 
     @property
     def outside(self) -> str:
