@@ -131,7 +131,8 @@ class ControlPlane(Running):
             check=False,
         )
         if done.returncode:
-            said = done.stderr.strip() or done.stdout.strip()
+            # what kuryr-sriov says of a pod that is not well, for one
+            said = f'{done.stdout}{done.stderr}'.strip()
             raise KubectlFailed(f'kubectl {" ".join(map(str, words))}: {said}')
         return done.stdout
 
