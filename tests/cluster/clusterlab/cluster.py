@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from kubelab.cluster import place
+from openstack.exceptions import NotFoundException
 from servers import Running
 
 from . import images
@@ -145,7 +146,13 @@ class Cluster(Running):
 
     def ports(self) -> list[Any]:
         """Neutron's ports."""
-        return list(self.cloud.admin.network.ports())
+        while True:
+            try:
+                return list(self.cloud.admin.network.ports())
+            except NotFoundException:
+                # the port that a page ended with went before the next one
+                # was asked for: so this ends
+                continue
 
     def port_objects(self) -> list[Any]:
         """The port objects of all namespaces."""
