@@ -410,7 +410,7 @@ class Link:
     """A network interface as rtnetlink shows it.
 
     :param up: the administrator's wish (``IFF_UP``).
-    :param carrier: whether frames can pass (``IFF_RUNNING``).
+    :param carrier: whether frames can pass (``IFF_RUNNING``, and a queue).
     :param pci: PCI address of its device (``IFLA_PARENT_DEV_NAME``).
     :param altnames: alternative names.
     :param traits: everything else that the kernel tells of it, but for what

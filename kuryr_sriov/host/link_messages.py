@@ -21,7 +21,7 @@ _NUMBER = struct.Struct('=I')
 # The upper bits say "nested" and "big endian", and are no part of the kind.
 _KIND = 0x3FFF
 
-ADDRESS, IFNAME, MTU, IFALIAS = 1, 3, 4, 20
+ADDRESS, IFNAME, MTU, QDISC, IFALIAS = 1, 3, 4, 6, 20
 VFINFO_LIST, PROP_LIST, ALT_IFNAME = 22, 52, 53
 PERM_ADDRESS, PARENT_DEV_NAME = 54, 56
 
@@ -59,7 +59,7 @@ _PASSING = frozenset(
         *(16, 33),
         # what a move between namespaces sets up again (dev_shutdown and
         # inetdev_destroy): QDISC, AF_SPEC
-        *(6, 26),
+        *(QDISC, 26),
         # padding, and what tells where it is or was: PAD, EVENT,
         # NEW_NETNSID, IF_NETNSID, NEW_IFINDEX, LINK_NETNSID
         *(42, 44, 45, 46, 49, 37),
@@ -93,6 +93,17 @@ def link_attributes(message: bytes) -> dict[int, bytes]:
     return dict(split_attributes(message[HEADER.size + _INTERFACE.size :]))
 
 
+def _can_send(flags: int, attributes: dict[int, bytes]) -> bool:
+    """Whether a frame would pass, as ``addrconf_link_ready`` sees it.
+
+    A link whose carrier has just come is ``IFF_RUNNING`` already, where its
+    operational state was never told before; until the kernel's work for it
+    has run, it has the queue ``noop``, which drops all frames silently.
+    """
+    queue = _decode_text(attributes.get(QDISC, b''))
+    return bool(flags & IFF_RUNNING) and queue != 'noop'
+
+
 def decode_link(message: bytes) -> model.Link:
     """The interface that a message describes, with ``pci`` as it is there.
 
@@ -108,7 +119,7 @@ def decode_link(message: bytes) -> model.Link:
         up=bool(flags & IFF_UP),
         alias=_decode_text(found.get(IFALIAS, b'')),
         pci=_decode_text(found.get(PARENT_DEV_NAME, b'')),
-        carrier=bool(flags & IFF_RUNNING),
+        carrier=_can_send(flags, found),
         altnames=_decode_altnames(found.get(PROP_LIST, b'')),
         traits=(
             f'flags={flags & ~_FOLLOWING:#x}',

@@ -66,7 +66,7 @@ def test_a_daemon_that_multus_calls_is_chained_no_longer(node):
     by_hand = node.list.with_name('50-ours.conflist')  # found by its name
     by_hand.write_text(json.dumps({**LIST, 'plugins': [OURS]}))
     node.start(way='delegate')
-    assert node.plugins == [{'type': 'bridge'}]
+    wait_for(lambda: node.plugins == [{'type': 'bridge'}])
     assert json.loads(by_hand.read_text())['plugins'] == [OURS]
 
 

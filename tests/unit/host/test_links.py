@@ -228,12 +228,19 @@ def test_a_link_without_carrier_is_waited_for(links, veth, monkeypatch):
 
 def test_a_neighbour_learns_the_address_from_it(links, veth, netnses):
     here, index, there = veth
+    on = '-n', netnses.name(there)
+    multicast = 'show', 'table', 'local', 'type', 'multicast', 'dev', 'vb'
     netnses.up(there, 'vb')
     links.set(index, here, mac=MAC)
     addressed(links, veth, '2001:db8::7/64')
+    # Until it has this route, the neighbour hears nothing that is for all.
+    wait.wait_for(
+        lambda: 'ff00::/8' in netnses.ip(*on, '-6', 'route', *multicast),
+        timeout=5,
+        what='the neighbour to listen',
+    )
     netnses.ip(
-        '-n',
-        netnses.name(there),
+        *on,
         'neigh',
         'add',
         '2001:db8::7',
@@ -249,7 +256,7 @@ def test_a_neighbour_learns_the_address_from_it(links, veth, netnses):
     wait.wait_for(
         lambda: (
             f'2001:db8::7 dev vb lladdr {MAC}'
-            in netnses.ip('-n', netnses.name(there), 'neigh', 'show')
+            in netnses.ip(*on, 'neigh', 'show')
         ),
         timeout=5,
         what='the neighbour to learn the address',
