@@ -119,6 +119,18 @@ def test_the_story_of_a_port_is_in_its_columns(
     assert set(cleared.conditions) == {'Requested', 'Attached', 'Active'}
 
 
+def test_which_ports_a_node_found_outlives_its_report(
+    controller: Kubernetes, node: Kubernetes, pod: model.Pod, vif: model.Vif
+) -> None:
+    """They are of two managers, though of one daemon."""
+    controller.publish(pod, [vif])
+    node.tell_found(pod, {'net1': 'port-1'})
+    node.report(pod, [], ATTACHED)
+    node.tell_found(pod, {'net1': 'port-2'})
+    reported = node.report(pod, [], ATTACHED)
+    assert reported.found == {'net1': 'port-2'}
+
+
 def test_an_object_stays_until_its_finalizer_goes(
     controller: Kubernetes, cluster: Cluster, pod: model.Pod, vif: model.Vif
 ) -> None:

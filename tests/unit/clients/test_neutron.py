@@ -320,3 +320,15 @@ def test_those_who_wait_for_keystone_wait_once(
         errors = [each.exception(30) for each in results]
     assert {type(one) for one in errors} == {exceptions.ProviderUnavailable}
     assert len(tries) == 1
+
+
+def test_a_session_that_is_made_while_another_is_closed_is_not_lost(
+    connect: Any,
+) -> None:
+    """Closing takes the session and forgets it in one step."""
+    client, _ = connect(answer(200))
+    client.close()
+    guard: Any = CountedLock()
+    client._lock = guard
+    client._get_adapter()
+    assert guard.visits.acquire(blocking=False)

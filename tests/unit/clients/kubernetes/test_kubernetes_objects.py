@@ -155,6 +155,13 @@ def test_what_the_node_reports_is_read_back(server, client):
     assert port.conditions == {'Attached': waiting}
 
 
+def test_which_ports_a_node_found_is_read_back(server, client):
+    client.publish(POD, [VIF])
+    client.tell_found(POD, {'net2': 'port-2', 'net1': 'port-1'})
+    port = read_port_object(server.objects[PORT])
+    assert port.found == {'net1': 'port-1', 'net2': 'port-2'}
+
+
 def test_a_report_does_not_say_on_which_node_a_vf_is():
     """Else a node could claim a VF of another one."""
     status = {'attachments': [{'interface': 'net1', 'node': 'other'}]}
@@ -181,6 +188,7 @@ def test_what_the_controller_did_is_read_back(server, client):
     [
         lambda client: client.report(POD, [], Condition('True', 'Done')),
         lambda client: client.record(POD, {}, {}),
+        lambda client: client.tell_found(POD, {}),
     ],
 )
 def test_nothing_is_reported_of_a_port_object_that_is_gone(

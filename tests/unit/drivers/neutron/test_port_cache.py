@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import hypothesis.strategies as st
 from hypothesis.stateful import (
@@ -166,3 +167,18 @@ def test_nothing_is_kept_of_a_pod_that_is_gone() -> None:
         known.drop('p1')
         known.replace('a', [])
         assert count_kept() == 0
+
+
+def test_a_pods_ports_are_looked_up_in_one_step() -> None:
+    """None of them may go between its id and its look-up."""
+    known = KnownPorts()
+    known.put(port('p1'))
+
+    class Watched(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            assert known._lock.locked()
+            return super().__iter__()
+
+    known._pods['a'] = Watched(known._pods['a'])  # type: ignore[assignment]
+
+    assert [one.id for one in known.of('a')] == ['p1']
