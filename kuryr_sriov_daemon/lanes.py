@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +19,13 @@ MOST_REMEMBERED = 1000
 class _Lane(Generic[K]):
     """What shares a fate.
 
+    :param share: workers that it may have at once.
     :param slow: whether the last of it failed, after a long time.
     :param busy: workers that it has.
     :param waiting: what may not begin yet, in its order.
     """
 
+    share: int
     slow: bool = False
     busy: int = 0
     waiting: deque[K] = field(default_factory=deque)
@@ -33,21 +35,25 @@ class Lanes(Generic[K]):
     """Shares workers out among lanes. For one thread at a time.
 
     A subnet whose requests hang holds a worker for each of its pods until
-    they time out, and again when they are retried. So no lane has all
-    workers; one that was slow has one until something of it succeeds, and
-    all slow ones together have half.
+    they time out, and again when they are retried. So a lane has to earn
+    its workers: it begins with a quarter of them, and each success gives it
+    one more, but never the last quarter. One that was slow has one until
+    something of it succeeds, and all slow ones together have half.
 
     :param workers: how many there are; None where they are not shared out.
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        self._most = max(1, workers * 3 // 4) if workers else math.inf
-        self._most_slow = max(1, workers // 2) if workers else math.inf
+        # for tests of queues, where workers are not shared out
+        workers = workers or sys.maxsize
+        self._first = max(1, workers // 4)
+        self._most = max(1, workers * 3 // 4)
+        self._most_slow = max(1, workers // 2)
         self._lanes: dict[Hashable, _Lane[K]] = {}
 
     def enter(self, lane: Hashable, item: K) -> bool:
         """Whether it may begin; if not, ``release`` returns it later."""
-        found = self._lanes.setdefault(lane, _Lane())
+        found = self._lanes.setdefault(lane, _Lane(self._first))
         if not self._may_begin(found):
             found.waiting.append(item)
             return False
@@ -64,6 +70,7 @@ class Lanes(Generic[K]):
         found.busy -= 1
         if slow is not None:
             found.slow = slow
+            found.share = 1 if slow else min(found.share + 1, self._most)
         self._forget_idle()
 
     def release(self) -> Sequence[K]:
@@ -82,10 +89,10 @@ class Lanes(Generic[K]):
         return released
 
     def _may_begin(self, lane: _Lane[K]) -> bool:
-        if not lane.slow:
-            return lane.busy < self._most
+        if lane.busy >= lane.share:
+            return False
         slow = sum(each.busy for each in self._lanes.values() if each.slow)
-        return not lane.busy and slow < self._most_slow
+        return not lane.slow or slow < self._most_slow
 
     def _forget_idle(self) -> None:
         idle = [
