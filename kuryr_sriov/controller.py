@@ -230,8 +230,9 @@ class Controller:
     def refresh_vifs(self, vifs: Sequence[model.Vif]) -> tuple[model.Vif, ...]:
         """Those of the VIFs whose provider tells, as it has them now.
 
-        A VF keeps what its VIF was when it was attached: for a host that
-        wants to tell whoever runs the pod.
+        For a host that publishes what has changed, so that the pod's node
+        can have the VF follow (``Node.change_settings``), or that tells
+        whoever runs the pod.
         """
         return tuple(
             vif

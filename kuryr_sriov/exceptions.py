@@ -188,7 +188,19 @@ class SandboxDeleted(PermanentError):
 
 
 class Drifted(PermanentError):
-    """A VF or its interface is not as it was attached."""
+    """A VF or its interface is not as it was attached.
+
+    :param may_settle: nothing differs but settings that the network provider
+        may change while the pod runs. Its agent on the node may have set
+        them already, before the node was told.
+    """
+
+    def __init__(self, message: str, may_settle: bool = False) -> None:
+        super().__init__(message)
+        self.may_settle = may_settle
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.args[0], self.may_settle)
 
 
 class Owed(PermanentError):

@@ -139,6 +139,18 @@ _LEFT_OPEN = {
 VF_POLICY = frozenset(_LEFT_OPEN) | {'mtu'}
 """Fields of ``Policy`` that are settings of a VF: ``Policy.fill``."""
 
+CHANGEABLE = (
+    'min_tx_rate',
+    'max_tx_rate',
+    'spoofchk',
+    'link_state',
+    'trust',
+)
+"""Settings of a VF that may change while a pod has it.
+
+Another VLAN would be another tenant's network, and another MAC another port.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkRequest:
@@ -224,6 +236,15 @@ class Vif:
     def is_promise(self) -> bool:
         """Whether the node has yet to find out which port it is."""
         return not self.id and bool(self.provider_network)
+
+    def adopt_settings(self, newer: Vif) -> Vif:
+        """This VIF with those settings of another that may change.
+
+        Of the VLAN, addresses and all else nothing is taken over: a pod
+        would have to be made again for them.
+        """
+        changes = {name: getattr(newer, name) for name in CHANGEABLE}
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,6 +477,8 @@ class Attachment:
         ``binding.base.Links.identify`` has it; empty where it is not known.
         A path alone may lead to another namespace by now.
     :param owed: what could not be restored, and why; empty for nothing.
+    :param pending: what its VIF is about to become: the VF holds the
+        settings of ``vif`` or those of this one. None for no change.
     """
 
     sandbox: Sandbox
@@ -468,6 +491,7 @@ class Attachment:
     done: bool = False
     netns_id: str = ''
     owed: str = ''
+    pending: Vif | None = None
 
     @property
     def key(self) -> tuple[str, str]:

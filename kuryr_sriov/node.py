@@ -18,6 +18,7 @@ from kuryr_sriov.allocations.base import Allocations
 from kuryr_sriov.binding import base
 from kuryr_sriov.config import loading
 from kuryr_sriov.handlers import (
+    change_settings,
     choose_vfs,
     configure_vfs,
     guest_ports,
@@ -104,6 +105,9 @@ class Node:
             self._timeout,
             self._observe,
         )
+        self._settings_change = change_settings.SettingsChange(
+            self.ledger, self._wiring, self._locks, self._observe
+        )
         self._offers: Callable[[], Mapping[str, Collection[str]]] = dict
         if allocations is None:
             source = _kubelet_source(conf)
@@ -186,6 +190,29 @@ class Node:
                 'detach',
                 locks=self._locks,
             ).raise_first_failure()
+
+    def change_settings(
+        self,
+        attachment: model.Attachment,
+        vif: model.Vif,
+        *,
+        timeout: float = math.inf,
+    ) -> bool:
+        """Have the VF of a running pod follow its VIF, which has changed.
+
+        Rates, spoof check, link state and trust; of all else that is in
+        ``vif`` nothing is taken over. The VF holds all of it afterwards, or
+        what it held before. It takes ``[sriov] attachment_timeout`` at most.
+        Idempotent: call it again for what failed, and for attachments with
+        ``pending``, which a kill has left half-way.
+
+        :param attachment: on record.
+        :param timeout: seconds that the host itself has, where that is less.
+        :return: whether there was anything to change.
+        :raises UnsupportedSetting: the NIC cannot do it.
+        """
+        with wait.limit(min(self._timeout, timeout)):
+            return self._settings_change.apply(attachment, vif)
 
     def check(self, container_id: str, ifname: str = '') -> None:
         """Compare the sandbox's VFs with the ledger (CNI CHECK).

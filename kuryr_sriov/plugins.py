@@ -105,6 +105,7 @@ BINDING_DRIVERS = Kind(
     'kuryr_sriov.binding.base:BindingDriver',
     'resource_driver_mappings',
     'node',
+    newest=2,  # change_settings
 )
 ALLOCATIONS = Kind(
     'kuryr_sriov.allocations',

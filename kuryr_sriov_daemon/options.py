@@ -91,8 +91,9 @@ CONTROLLER_OPTIONS = (
         default=300.0,
         min=1.0,
         help='Seconds between two comparisons of all attached VIFs with what '
-        'the network provider has of them, in one listing. A change becomes '
-        'an event of the pod and a metric: the VF keeps what it was given.',
+        'the network provider has of them, in one listing. Changed rates, '
+        'spoof check, link state and trust reach the running VF; another '
+        'change becomes an event of the pod and a metric.',
     ),
     cfg.StrOpt(
         'http_host',
@@ -190,6 +191,15 @@ NODE_OPTIONS = (
         min=1,
         help='Seconds after which every attached VF is compared again with '
         'its record. What differs becomes an event of the pod and a metric.',
+    ),
+    cfg.FloatOpt(
+        'settle_time',
+        default=360,
+        min=0,
+        help='Seconds for which a VF may hold other rates, spoof check, link '
+        "state or trust than its record before that is drift. Neutron's "
+        'SR-IOV agent sets a change at once, and the controller hears of it '
+        'within [sriov_controller] changes_period, which is to be less.',
     ),
     cfg.FloatOpt(
         'drain_timeout',

@@ -11,6 +11,8 @@ import abc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from kuryr_sriov import exceptions
+
 if TYPE_CHECKING:
     from kuryr_sriov import model
 
@@ -234,6 +236,23 @@ class BindingDriver(abc.ABC):
         Called once the VF is connected and on record. It may wait for a
         carrier. An error is logged, and the pod starts all the same.
         """
+
+    def change_settings(
+        self, attachment: model.Attachment, vif: model.Vif
+    ) -> None:
+        """Have the PF hold the settings of ``vif`` while the pod runs.
+
+        Those of ``model.CHANGEABLE``, and no other: None stands for what the
+        VF had before it was attached. Idempotent, whatever of them the PF
+        holds already. On an error it holds what it held before. Optional.
+
+        :raises UnsupportedSetting: the NIC cannot do it.
+        """
+        raise exceptions.UnsupportedSetting(
+            f'{vif.ifname}: binding driver {self.name} cannot change a VF '
+            'while its pod runs; recreate the pod',
+            'driver',
+        )
 
     @abc.abstractmethod
     def disconnect(self, attachment: model.Attachment) -> None:

@@ -46,7 +46,8 @@ class Event:
     :param step: what is done, such as ``allocate`` or ``connect``.
     :param phase: ``undoing`` where a later step has failed.
     :param operation: the call that it is part of: ``attach``, ``detach``,
-        ``announce``, ``check``, ``reconcile``, ``collect-garbage``; of the
+        ``announce``, ``check``, ``reconcile``, ``collect-garbage``,
+        ``change``; of the
         controller: ``request``, ``activate``, ``release``, and ``provider``,
         whose steps are requests to the network provider (``POST ports``).
     :param pod: None where only the ledger's records tell the pods.
@@ -176,7 +177,11 @@ def _compose_line(event: Event) -> tuple[int, str]:
             f'{event.step} failed after {event.seconds:.3f} s: '
             f'{subject}: {event.error!s}',
         )
-    done = {'connect': 'attached', 'restore': 'restored'}
+    done = {
+        'connect': 'attached',
+        'restore': 'restored',
+        'change': 'changed the settings of',
+    }
     if event.phase == 'done' and event.step in done:
         return (
             logging.INFO,

@@ -42,6 +42,13 @@ class Wiring:
                 with telling(self._observe, event):
                     hook.run(attachment)
 
+    def change_settings(
+        self, attachment: model.Attachment, vif: model.Vif
+    ) -> None:
+        """Have the VF follow its VIF, which has changed."""
+        driver = self.driver_of(attachment.driver)
+        driver.change_settings(attachment, vif)
+
     def disconnect(self, attachment: model.Attachment, operation: str) -> None:
         """Undo the hooks, the last one first; then restore the VF."""
         for hook in reversed(self._hooks):

@@ -23,7 +23,6 @@ from kuryr_sriov import (
     PortObject,
     TransientError,
 )
-from kuryr_sriov_daemon.controller.changes import ChangedVifs
 from kuryr_sriov_daemon.controller.controller_metrics import ControllerMetrics
 from kuryr_sriov_daemon.controller.pods import KeptPod, keep_pod
 from kuryr_sriov_daemon.controller.portcache import PortObjects
@@ -70,7 +69,6 @@ class ControllerDaemon:
 
     _library: Controller
     _reconciler: Reconciler
-    _changes: ChangedVifs
 
     def __init__(self, conf: Any, identity: str) -> None:
         own = conf.sriov_controller
@@ -152,7 +150,6 @@ class ControllerDaemon:
                 cluster_uid=cluster_uid,
                 observe=self._metrics.observe,
             )
-            self._changes = ChangedVifs(self._library, self._events)
             self._reconciler = Reconciler(
                 self._library,
                 self._kubernetes,
@@ -284,13 +281,18 @@ class ControllerDaemon:
                 self._put_pod(uid)
 
     def _look_for_changes(self) -> None:
-        """Tell of VIFs that were changed at the provider."""
+        """Have nodes and pods hear of VIFs changed at the provider."""
         period = self._conf.sriov_controller.changes_period
         while not self._over.wait(period) and self._leadership.is_leader():
             try:
-                self._changes.look(self._watched_ports.all().values())
+                changed = self._reconciler.changes.look(
+                    self._watched_ports.all().values()
+                )
             except KuryrSriovError as error:
                 LOG.warning('changed VIFs: %s', error)
+                continue
+            for uid in changed:
+                self._put_pod(uid)
 
     def _pod_changed(self, change: Change[KeptPod]) -> None:
         uid = str(change.key)
@@ -374,7 +376,9 @@ class ControllerDaemon:
         gauge(
             'changed_vifs',
             'VIFs that were changed at the provider since they were attached.',
-            lambda: float(self._changes.count) if self._working else 0.0,
+            lambda: (
+                float(self._reconciler.changes.count) if self._working else 0.0
+            ),
         )
         gauge(
             'events_dropped',

@@ -24,6 +24,7 @@ from kuryr_sriov import (
 )
 from kuryr_sriov_daemon.controller import conditions
 from kuryr_sriov_daemon.controller.activation import Activation
+from kuryr_sriov_daemon.controller.changes import ChangedVifs
 from kuryr_sriov_daemon.controller.completion import Completion
 from kuryr_sriov_daemon.controller.conditions import ACTIVE, REQUESTED
 from kuryr_sriov_daemon.controller.pods import KeptPod
@@ -54,6 +55,7 @@ class Reconciler:
     """Does what a pod needs. Thread-safe, for one thread at a time per pod.
 
     :param library: calls ``publish`` of this object.
+    :ivar changes: of VIFs, at the provider.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Reconciler:
         self._view = view
         self._events = events
         self._completion = Completion(library, kubernetes, view.ports)
+        self.changes = ChangedVifs(library, kubernetes, view.ports, events)
         self._activation = Activation(library, kubernetes, view.ports, events)
         self._lock = threading.Lock()
         self._unmet: dict[str, frozenset[Hashable]] = {}
@@ -111,7 +114,8 @@ class Reconciler:
             if not kept.deleting:
                 port = self._request_vifs(kept, port)
             if port is not None:
-                self._activation.update(self._complete_vifs(kept, port))
+                port = self._complete_vifs(kept, port)
+                self._activation.update(self.changes.publish(port))
 
     def publish(self, pod: Pod, vifs: tuple[Vif, ...]) -> None:
         """Hand the VIFs to the pod's node: what the library calls."""

@@ -36,6 +36,7 @@ from kuryr_sriov_daemon.node.cni_request import (
 from kuryr_sriov_daemon.node.cni_result import NOT_AVAILABLE, result_of
 from kuryr_sriov_daemon.node.cni_server import Gone
 from kuryr_sriov_daemon.node.deadlines import Deadline, Limits
+from kuryr_sriov_daemon.node.drift_watch import DriftWatch
 from kuryr_sriov_daemon.node.node_view import NodeView
 from kuryr_sriov_daemon.node.sandboxes import Adding, Sandboxes
 
@@ -53,6 +54,7 @@ class Reporter(Protocol):
 class CniCommands:
     """Serves the requests of the runtime. Thread-safe.
 
+    :param drift_watch: compares VFs with their records.
     :param repair: has the node reconciled soon, for an ADD that nobody
         waited for.
     """
@@ -60,6 +62,7 @@ class CniCommands:
     def __init__(
         self,
         node: Node,
+        drift_watch: DriftWatch,
         view: NodeView,
         reporter: Reporter,
         way: Way,
@@ -67,6 +70,7 @@ class CniCommands:
         repair: Callable[[], None],
     ) -> None:
         self._node = node
+        self._drift_watch = drift_watch
         self._view = view
         self._reporter = reporter
         self._delegate = way == 'delegate'
@@ -228,7 +232,9 @@ class CniCommands:
 
     def _serve_check(self, request: CniRequest, gone: Gone) -> Result:
         if self._delegate or self._list_records(request):
-            self._node.check(request.container_id, self._ifname_of(request))
+            self._drift_watch.check(
+                request.container_id, self._ifname_of(request)
+            )
             return None
         vifs = self._promised_vifs(request)
         if vifs:

@@ -23,12 +23,14 @@ from kuryr_sriov_daemon.node.cni_server import CniServer
 from kuryr_sriov_daemon.node.conflist import Conflist
 from kuryr_sriov_daemon.node.daemonset import DaemonSet
 from kuryr_sriov_daemon.node.deadlines import read_limits
+from kuryr_sriov_daemon.node.drift_watch import DriftWatch
 from kuryr_sriov_daemon.node.instance import Instance
 from kuryr_sriov_daemon.node.node_metrics import NodeMetrics
 from kuryr_sriov_daemon.node.node_view import NodeView
 from kuryr_sriov_daemon.node.port_questions import PortQuestions
 from kuryr_sriov_daemon.node.reports import StatusReports
 from kuryr_sriov_daemon.node.upkeep import Upkeep
+from kuryr_sriov_daemon.node.vf_changes import VfChanges
 from kuryr_sriov_daemon.podevents import PodEvents
 from kuryr_sriov_daemon.process import run_daemon
 
@@ -94,8 +96,13 @@ class NodeDaemon:
         self._reports = StatusReports(
             self._node, self._view, kubernetes, own.way == 'chained'
         )
+        drift_watch = DriftWatch(self._node, own.settle_time)
+        self._vf_changes = VfChanges(
+            self._node, self._view, self._events.tell, own.check_interval
+        )
         self._upkeep = Upkeep(
             self._node,
+            drift_watch,
             self._view,
             self._reports,
             self._events.tell,
@@ -104,6 +111,7 @@ class NodeDaemon:
         )
         self._commands = CniCommands(
             self._node,
+            drift_watch,
             self._view,
             self._reports,
             own.way,
@@ -153,6 +161,8 @@ class NodeDaemon:
         self._run_in_thread(started, self._events.run, self._events.stop)
         self._reports.start()
         started.append(self._reports.stop)
+        self._vf_changes.start()
+        started.append(self._vf_changes.stop)
         self._upkeep.start()
         started.append(self._upkeep.stop)
         self._metrics.follow(self._node, self._upkeep)

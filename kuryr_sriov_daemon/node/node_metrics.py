@@ -105,6 +105,9 @@ def _vf_counts(upkeep: Upkeep, records: Sequence[Attachment]) -> Iterator[Any]:
         for each in records
         if each.owed or each.key in upkeep.owed
     )
+    changing = Counter(
+        each.vif.resource for each in records if each.pending is not None
+    )
     # of what is owed by a record that cannot be read no resource is known
     unreadable = len(upkeep.owed.keys() - {record.key for record in records})
     if unreadable:
@@ -128,6 +131,12 @@ def _vf_counts(upkeep: Upkeep, records: Sequence[Attachment]) -> Iterator[Any]:
             'vfs_drifted',
             'VFs that were not as they were attached at the last check.',
             {resource: drifted[resource] for resource in resources},
+        ),
+        (
+            'vfs_changing',
+            'VFs with settings that were changed at the network provider, '
+            'and do not have them yet.',
+            {resource: changing[resource] for resource in resources},
         ),
         (
             'vfs_owed',

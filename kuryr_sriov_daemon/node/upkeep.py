@@ -15,6 +15,7 @@ from kuryr_sriov import (
     Pod,
     TransientError,
 )
+from kuryr_sriov_daemon.node.drift_watch import DriftWatch
 from kuryr_sriov_daemon.node.node_view import NodeView
 from kuryr_sriov_daemon.node.reports import StatusReports
 from kuryr_sriov_daemon.podevents import PodEvent
@@ -31,6 +32,7 @@ SOON = 5.0
 class Upkeep:
     """Reconciles and checks, in a thread of its own.
 
+    :param drift_watch: compares VFs with their records.
     :param tell: has an event written on a pod.
     :param reconcile_every: seconds; so is ``check_every``.
     :ivar drifts: what the last check has found, by the records' keys.
@@ -42,6 +44,7 @@ class Upkeep:
     def __init__(
         self,
         node: Node,
+        drift_watch: DriftWatch,
         view: NodeView,
         reports: StatusReports,
         tell: Callable[[PodEvent], None],
@@ -49,6 +52,7 @@ class Upkeep:
         check_every: float,
     ) -> None:
         self._node = node
+        self._drift_watch = drift_watch
         self._view = view
         self._reports = reports
         self._tell = tell
@@ -107,11 +111,15 @@ class Upkeep:
     def check(self) -> None:
         """Compare every VF with its record, and pods with their promises."""
         drifts = {}
-        for record in self._node.attachments():
+        records = self._node.attachments()
+        self._drift_watch.forget_others(
+            {record.sandbox.container_id for record in records}
+        )
+        for record in records:
             if not record.done:
                 continue
             try:
-                self._node.check(*record.key)
+                self._drift_watch.check(*record.key)
             except TransientError as error:
                 LOG.info('%s: %s', record.sandbox.pod, error)
             except KuryrSriovError as error:

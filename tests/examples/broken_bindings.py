@@ -245,6 +245,12 @@ class ChecksMoreThanItWasToldToSet(Stated):
         super().check(without(attachment, spoofchk=False))
 
 
+@caught_by('test_a_setting_changes_while_the_pod_runs_or_is_refused')
+class SaysThatItHasChanged(Stated):
+    def change_settings(self, attachment, vif):
+        pass
+
+
 @caught_by('test_device_info_names_the_vf_and_its_pf')
 class KnowsNoDeviceInfo(Stated):
     def device_info(self, attachment):

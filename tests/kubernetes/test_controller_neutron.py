@@ -284,7 +284,7 @@ def test_ports_whose_pods_are_gone_are_given_back(
     )
 
 
-def test_a_port_that_is_changed_in_neutron_is_an_event_of_its_pod(
+def test_a_port_that_is_changed_in_neutron_reaches_its_node(
     lab: Lab,
     world: World,
     start: Callable[..., ControllerProcess],
@@ -303,5 +303,14 @@ def test_a_port_that_is_changed_in_neutron_is_an_event_of_its_pod(
     (event,) = world.events(pod)
     assert event['reason'] == 'VifChanged'
     assert event['note'].startswith('net1: link_state is disable, was auto of')
+    assert event['note'].endswith('its node has the VF follow')
+    wait_for(
+        lambda: (
+            [vif.link_state for vif in world.ports()[pod.uid].vifs][:1]
+            == ['disable']
+        ),
+        SECONDS,
+        'the promise to follow',
+    )
     world.delete_pod('web')
     wait_for(lambda: not world.ports(), SECONDS, 'the port objects to go')

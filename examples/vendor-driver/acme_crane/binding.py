@@ -9,7 +9,7 @@ from typing import Any
 from oslo_config import cfg
 
 from acme_crane import GROUP
-from kuryr_sriov import Attachment, DeviceInfo
+from kuryr_sriov import Attachment, DeviceInfo, Vif
 from kuryr_sriov.binding.base import Host
 from kuryr_sriov.binding.netdevice import NetdeviceDriver
 
@@ -21,7 +21,7 @@ class CraneDriver(NetdeviceDriver):
     starves the others.
     """
 
-    contract = 1
+    contract = 2
     group = GROUP
     options = (
         cfg.StrOpt(
@@ -49,6 +49,10 @@ class CraneDriver(NetdeviceDriver):
         """As ``netdevice``, with the limit."""
         super().check(self._limited(attachment))
 
+    def change_settings(self, attachment: Attachment, vif: Vif) -> None:
+        """As ``netdevice``, with the limit."""
+        super().change_settings(attachment, self._limit(vif))
+
     def device_info(self, attachment: Attachment) -> DeviceInfo:
         """As ``netdevice``, and where the pod finds the VF's counters."""
         info = super().device_info(attachment)
@@ -57,9 +61,8 @@ class CraneDriver(NetdeviceDriver):
         )
 
     def _limited(self, attachment: Attachment) -> Attachment:
-        if attachment.vif.max_tx_rate:
-            return attachment
-        vif = dataclasses.replace(
-            attachment.vif, max_tx_rate=self.conf.max_tx_rate
-        )
-        return dataclasses.replace(attachment, vif=vif)
+        return dataclasses.replace(attachment, vif=self._limit(attachment.vif))
+
+    def _limit(self, vif: Vif) -> Vif:
+        rate = vif.max_tx_rate or self.conf.max_tx_rate
+        return dataclasses.replace(vif, max_tx_rate=rate)

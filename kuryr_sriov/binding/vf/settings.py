@@ -57,6 +57,45 @@ def wanted(vif: model.Vif) -> model.VfSettings:
     )
 
 
+def wanted_while_running(
+    vif: model.Vif, original: model.VfSettings
+) -> model.VfSettings:
+    """What the PF is to hold of those settings that may change.
+
+    :param original: before the VF was attached; counts where the VIF says
+        nothing, as after a QoS policy was taken away.
+    """
+    values = {
+        name: getattr(original, name)
+        if getattr(vif, name) is None
+        else getattr(vif, name)
+        for name in model.CHANGEABLE
+    }
+    return model.VfSettings(**values)
+
+
+def only_changeable(settings: model.VfSettings) -> model.VfSettings:
+    """Those settings that may change while a pod has the VF."""
+    names = model.CHANGEABLE
+    return model.VfSettings(
+        **{name: getattr(settings, name) for name in names}
+    )
+
+
+def list_drifting(
+    attachment: model.Attachment, current: model.VfSettings
+) -> list[str]:
+    """Names of the settings that are not as the VIF, in its change, says.
+
+    While it changes, either value will do: a kill may have come between.
+    """
+    names = list_differing(wanted(attachment.vif), current)
+    if attachment.pending is None:
+        return names
+    later = list_differing(wanted(attachment.pending), current)
+    return [name for name in names if name in later]
+
+
 def settings_to_send(
     target: model.VfSettings, current: model.VfSettings
 ) -> model.VfSettings | None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 from kuryr_sriov import exceptions, model
@@ -76,6 +77,30 @@ class VfDriver(base.BindingDriver):
         """
         way_home.WayHome(self, attachment).restore()
 
+    def change_settings(
+        self, attachment: model.Attachment, vif: model.Vif
+    ) -> None:
+        """By the PF alone: the VF may be in a netns, or a program's."""
+        pf = self.find_pf_control(self.host.pci.device(attachment.pci))
+        original = attachment.original.settings
+        if pf is None or original is None:
+            raise settings.unsupported(
+                vif.ifname,
+                'driver',
+                self.name,
+                'the PF of this VF is out of reach; change it there',
+            )
+        target = settings.wanted_while_running(vif, original)
+        before = pf.read()
+        try:
+            pf.set(target, before)
+        except exceptions.KuryrSriovError:
+            # The kernel stops at the first that the NIC refuses. What it had
+            # set by then goes, as far as that can be done; the record tells.
+            with contextlib.suppress(exceptions.KuryrSriovError):
+                pf.restore(settings.only_changeable(before), pf.read())
+            raise
+
     def list_drift(self, attachment: model.Attachment) -> list[str]:
         """Differences between what the PF holds and what the VIF asks for."""
         pf = self.find_pf_control(self.host.pci.device(attachment.pci))
@@ -85,7 +110,7 @@ class VfDriver(base.BindingDriver):
         target = settings.wanted(attachment.vif)
         return [
             f'{name} is {getattr(current, name)}, not {getattr(target, name)}'
-            for name in settings.list_differing(target, current)
+            for name in settings.list_drifting(attachment, current)
         ]
 
     def refuse_drift(
@@ -93,13 +118,16 @@ class VfDriver(base.BindingDriver):
     ) -> None:
         """End a CHECK that has found differences.
 
+        :param drift: each begins with the name of what differs.
         :raises Drifted: naming each of them.
         """
         if drift:
+            names = {each.partition(' ')[0] for each in drift}
             raise exceptions.Drifted(
                 f'{attachment.vif.ifname} of pod {attachment.sandbox.pod} on '
                 f'VF {attachment.pci}: {"; ".join(drift)}; delete the pod to '
-                'have it attached again'
+                'have it attached again',
+                may_settle=names <= set(model.CHANGEABLE),
             )
 
     def bind_driver(self, pci: str, driver: str | None) -> None:

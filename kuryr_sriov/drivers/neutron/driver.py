@@ -181,7 +181,8 @@ class NeutronVIFDriver(base.PodVIFDriver):
             with contextlib.suppress(KeyError, exceptions.ProviderRefused):
                 port = ports[vif.id]
                 rates = self._lookups.rates(port.qos_policy)
-                found.append(port_vif.with_settings(vif, port, rates))
+                trusted = self._defaults.trusted_physnets
+                found.append(port_vif.with_settings(vif, port, rates, trusted))
         return tuple(found)
 
     def release_vif(self, owned: model.OwnedVif) -> None:

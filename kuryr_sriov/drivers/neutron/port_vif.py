@@ -50,15 +50,16 @@ def to_vif(
         vlan=vlan,
         policy=request.policy,
     )
-    vif = with_settings(vif, port, rates)
-    if vif.trust is None and first.physnet in trusted_physnets:
-        vif = replace(vif, trust=True)
+    vif = with_settings(vif, port, rates, trusted_physnets)
     check_filled(vif)
     return vif
 
 
 def with_settings(
-    vif: model.Vif, port: Port, rates: lookups.Rates
+    vif: model.Vif,
+    port: Port,
+    rates: lookups.Rates,
+    trusted_physnets: Collection[str] = (),
 ) -> model.Vif:
     """The VIF with all that Neutron may change while the port lives."""
     link_state: model.LinkState | None = None
@@ -73,12 +74,16 @@ def with_settings(
         min_tx_rate=rates.min_tx_rate,
         max_tx_rate=rates.max_tx_rate,
         spoofchk=port.port_security,
-        trust=True if port.trusted else vif.trust,
+        trust=True if port.trusted else None,
         link_state=link_state,
         active=port.active,
     )
     # where Neutron says nothing any more, the NAD's word counts again
-    return vif.policy.fill(vif) if vif.policy else vif
+    if vif.policy:
+        vif = vif.policy.fill(vif)
+    if vif.trust is None and vif.physnet in trusted_physnets:
+        vif = replace(vif, trust=True)
+    return vif
 
 
 def with_prefixes(

@@ -303,6 +303,29 @@ class BindingDriverContract(NodeFixtures):
         driver.disconnect(attachment)
         assert driver.snapshot(attachment.pci) == attachment.original
 
+    def test_a_setting_changes_while_the_pod_runs_or_is_refused(
+        self,
+        driver: base.BindingDriver,
+        host: base.Host,
+        attachment: model.Attachment,
+    ) -> None:
+        """A change that is said to be made, and is not, is found by nobody."""
+        driver.connect(attachment)
+        before = self.settings(host, attachment.pci)
+        spoofchk = before is not None and not before.spoofchk
+        vif = dataclasses.replace(attachment.vif, spoofchk=spoofchk)
+        try:
+            driver.change_settings(attachment, vif)
+        except exceptions.UnsupportedSetting:
+            assert self.settings(host, attachment.pci) == before
+        else:
+            now = self.settings(host, attachment.pci)
+            assert now is not None
+            assert now.spoofchk == spoofchk
+            driver.check(dataclasses.replace(attachment, vif=vif))
+        driver.disconnect(attachment)
+        assert driver.snapshot(attachment.pci) == attachment.original
+
     def test_device_info_names_the_vf_and_its_pf(
         self,
         driver: base.BindingDriver,

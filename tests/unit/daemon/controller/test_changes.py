@@ -43,11 +43,19 @@ class Scene:
         self.now = {vif.id: vif for vif in VIFS}
         self.asked = []
         self.told = []
-        self.changes = ChangedVifs(self, self)
+        self.published = []
+        self.changes = ChangedVifs(self, self, self, self)
 
     def refresh_vifs(self, vifs):
         self.asked.append([vif.id for vif in vifs])
         return [self.now[vif.id] for vif in vifs if vif.id in self.now]
+
+    def publish(self, pod, vifs, request):
+        self.published.append((pod, vifs, request))
+        return port_of(*vifs, vifs=vifs)
+
+    def put(self, port):
+        return port
 
     def tell(self, event):
         self.told.append(event)
@@ -69,10 +77,38 @@ def test_a_change_is_told_with_both_values(scene):
     assert (event.pod, event.reason) == (POD, 'VifChanged')
     assert event.note == (
         'net2: max_tx_rate is 200, was unset and spoofchk is False, was unset '
-        'of VIF id-2, by the network provider; the VF keeps what it was '
-        'given: recreate the pod'
+        'of VIF id-2, by the network provider; its node has the VF follow'
     )
+    assert event.kind == 'Normal'
     assert scene.changes.count == 1
+
+
+def test_the_node_gets_settings_that_may_change_and_no_others(scene):
+    """Another VLAN is another tenant's network: the pod is told."""
+    scene.change(2, max_tx_rate=200, vlan=7, mac='fa:16:3e:00:00:99')
+    port = port_of(*VIFS)
+    assert scene.changes.look([port]) == (POD.uid,)
+    followed, kept = scene.told
+    assert followed.note.startswith('net2: max_tx_rate is 200, was unset of')
+    assert (kept.kind, kept.note) == (
+        'Warning',
+        'net2: mac is fa:16:3e:00:00:99, was fa:16:3e:00:00:02 and vlan is 7, '
+        'was 0 of VIF id-2, by the network provider; the VF keeps what it '
+        'was given: recreate the pod',
+    )
+    now = scene.changes.publish(port)
+    wanted = (VIFS[0], dataclasses.replace(VIFS[1], max_tx_rate=200))
+    assert scene.published == [(POD, wanted, '')]
+    assert scene.changes.publish(now) is now
+    assert len(scene.published) == 1
+
+
+def test_a_port_object_without_changes_is_left_alone(scene):
+    port = port_of(*VIFS)
+    scene.change(1, vlan=7)
+    assert scene.changes.look([port]) == ()
+    assert scene.changes.publish(port) is port
+    assert scene.published == []
 
 
 def test_what_is_as_it_was_is_not_told(scene):

@@ -8,6 +8,7 @@ import types
 import pytest
 
 from kuryr_sriov_daemon.node import upkeep as upkeep_module
+from kuryr_sriov_daemon.node.drift_watch import DriftWatch
 from kuryr_sriov_daemon.node.upkeep import Upkeep
 
 LONG = 3600.0
@@ -56,7 +57,7 @@ def make(node):
             is_complete=False, list_pods=dict, trouble=''
         )
         upkeep = Upkeep(
-            *(node, view, None, lambda event: None),
+            *(node, DriftWatch(node, LONG), view, None, lambda event: None),
             *(reconcile_every, check_every),
         )
         upkeep.start()
