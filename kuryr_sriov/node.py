@@ -385,7 +385,6 @@ class Node:
                     self.ledger,
                     self._wiring,
                     self._resources.driver_of,
-                    pci,
                     self._boot_id,
                 ),
                 configure_vfs.Wire(self._wiring, self._restorer),

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import ipaddress
 from collections.abc import Iterable
 
 from kuryr_sriov import exceptions, model
-from kuryr_sriov.binding.vf import rdma_device, vf_driver
+from kuryr_sriov.binding.vf import interfaces, rdma_device, vf_driver
 from kuryr_sriov.host import pci_functions, wait
 
 # Kernel drivers by the name an operator gives them, and their PCI part.
@@ -45,10 +46,10 @@ class NetdeviceDriver(vf_driver.VfDriver):
         self.ensure_driver(self.host.pci.device(pci))
         # The VF's own MAC first: once the PF has pinned one, igbvf and
         # others refuse a change until the driver is bound again.
-        link = self.wait_for_link(pci)
+        device = self.host.pci.wait_netdev(pci, self.device_timeout)
+        link = interfaces.get_link(self.host, device)
         self.refuse_other_port(link, vif)
         accepted = self.set_mac(link, vif.mac)
-        device = self.host.pci.device(pci)
         self.configure_pf(device, attachment)
         if not accepted:
             self.rebind(device)
@@ -92,12 +93,13 @@ class NetdeviceDriver(vf_driver.VfDriver):
     def device_info(self, attachment: model.Attachment) -> model.DeviceInfo:
         """PCI addresses, and the RDMA device that the pod can use."""
         device = self.host.pci.device(attachment.pci)
-        rdma = rdma_device.find_of_pod(self.host, attachment.pci)
-        return model.DeviceInfo(
-            pci=device.pci,
-            pf_pci=device.pf,
-            rdma_device=rdma.rdma_device if rdma else '',
-            device_nodes=self.host.pci.rdma_nodes(rdma.verbs) if rdma else (),
+        info = model.DeviceInfo(pci=device.pci, pf_pci=device.pf)
+        if not rdma_device.is_usable_in_pod(self.host, device):
+            return info
+        return dataclasses.replace(
+            info,
+            rdma_device=device.rdma_device,
+            device_nodes=self.host.pci.rdma_nodes(device.verbs),
         )
 
     def ensure_driver(self, device: model.PciDevice) -> None:

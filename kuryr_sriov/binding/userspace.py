@@ -33,9 +33,11 @@ class UserspaceDriver(vf_driver.VfDriver):
 
     def connect(self, attachment: model.Attachment) -> None:
         """Configure the PF, then change the driver."""
+        device = self.host.pci.device(attachment.pci)
+        self.refuse_unsafe(device)
         # Before the driver: a program reads the MAC from the VF when it
         # starts, and many NICs refuse to change it under its hands.
-        self.configure_pf(self.host.pci.device(attachment.pci), attachment)
+        self.configure_pf(device, attachment)
         self.bind_driver(attachment.pci, self.name)
 
     def check(self, attachment: model.Attachment) -> None:
@@ -57,6 +59,12 @@ class UserspaceDriver(vf_driver.VfDriver):
             device_nodes=self.device_nodes(device),
         )
 
+    def refuse_unsafe(self, device: model.PciDevice) -> None:
+        """Refuse a VF that no program should have; by default none.
+
+        :raises UnsupportedSetting: a program could do harm with it.
+        """
+
     @abc.abstractmethod
     def device_nodes(self, device: model.PciDevice) -> tuple[str, ...]:
         """Paths under ``/dev`` by which a program drives the VF."""
@@ -65,12 +73,8 @@ class UserspaceDriver(vf_driver.VfDriver):
 class VfioDriver(UserspaceDriver):
     """``vfio-pci``, with IOMMU or in no-IOMMU mode."""
 
-    def connect(self, attachment: model.Attachment) -> None:
-        """Refuse no-IOMMU mode where it is not allowed.
-
-        :raises UnsupportedSetting: it is not.
-        """
-        device = self.host.pci.device(attachment.pci)
+    def refuse_unsafe(self, device: model.PciDevice) -> None:
+        """Refuse no-IOMMU mode where it is not allowed."""
         # Behind an IOMMU each function is in a group; without one, VFIO makes
         # a group for as long as it has the function.
         if not device.iommu_group or device.noiommu:
@@ -82,7 +86,6 @@ class VfioDriver(UserspaceDriver):
                     f'could reach all memory of this node; {NOIOMMU_REMEDY}',
                     'driver',
                 )
-        super().connect(attachment)
 
     def device_nodes(self, device: model.PciDevice) -> tuple[str, ...]:
         """``/dev/vfio/N``; in no-IOMMU mode ``/dev/vfio/noiommu-N``."""

@@ -29,6 +29,7 @@ class AttachRequest:
     :param intent: the ledger's token, by which DEL can stop this attach.
     :param ports: of a VM: the port that a VF is, by PCI address.
     :param pairs: which VIF gets which device.
+    :param pfs: the PF of each of those devices; of a VM's VFs empty.
     :param owing: records of VFs, by PCI address, that are usable but owe
         something to an earlier state; this attachment takes that over.
     :param attachments: what is, or is to be, in the ledger.
@@ -41,6 +42,7 @@ class AttachRequest:
     intent: str = ''
     ports: Mapping[str, model.GuestPort] = field(default_factory=dict)
     pairs: Sequence[tuple[model.Vif, str]] = ()
+    pfs: Mapping[str, str] = field(default_factory=dict)
     owing: Mapping[str, model.Attachment] = field(default_factory=dict)
     attachments: Sequence[model.Attachment] = ()
     attached: Sequence[model.AttachedVif] = ()

@@ -48,11 +48,13 @@ class Configure(NothingToUndo[AttachRequest]):
     def run(self, value: AttachRequest) -> AttachRequest:
         """Run it under the locks of all PFs that it may touch."""
         # In a guest the PF is out of reach, and the VF itself is locked.
-        pfs = {self._pci.device(pci).pf or pci for _, pci in value.pairs}
+        pfs = {pci: self._pci.device(pci).pf for _, pci in value.pairs}
+        value = dataclasses.replace(value, pfs=pfs)
+        own = {pf or pci for pci, pf in pfs.items()}
         # An interface may get a VF of another PF than before, and the one it
         # had is restored under these locks, too.
         records = self._ledger.of(value.sandbox.container_id)
-        locks = self._locks(pfs | {lock_of(record) for record in records})
+        locks = self._locks(own | {lock_of(record) for record in records})
         with contextlib.ExitStack() as held:
             event = dataclasses.replace(value.event, step='lock')
             with telling(self._observe, event):
@@ -148,13 +150,11 @@ class Record(NothingToUndo[AttachRequest]):
         ledger: protocols.Ledger,
         wiring: Wiring,
         driver_name: Callable[[str], str],
-        pci: base.Pci,
         boot_id: str,
     ) -> None:
         self._ledger = ledger
         self._wiring = wiring
         self._driver_name = driver_name
-        self._pci = pci
         self._boot_id = boot_id
 
     def run(self, value: AttachRequest) -> AttachRequest:
@@ -177,7 +177,7 @@ class Record(NothingToUndo[AttachRequest]):
             vif=vif,
             pci=pci,
             driver=driver,
-            pf=self._pci.device(pci).pf,
+            pf=value.pfs[pci],
             original=owing.original
             if owing
             else self._wiring.driver_of(driver).snapshot(pci),

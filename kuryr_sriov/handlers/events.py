@@ -33,6 +33,13 @@ _ENDS: dict[Phase, tuple[Phase, Phase]] = {
 }
 """How a phase ends, well or badly."""
 
+_ACHIEVED = {
+    'connect': 'attached',
+    'restore': 'restored',
+    'change': 'changed the settings of',
+}
+"""What has happened to a VF when such a step is done."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -156,41 +163,38 @@ def log_event(event: Event) -> None:
     The event's fields are attributes of the record (``extra``), so that a
     JSON formatter has them.
     """
-    level, text = _compose_line(event)
+    # Most events make no line: the text is composed for those that do.
+    level = _choose_level(event)
     if LOG.isEnabledFor(level):
         LOG.log(
             level,
             '%s',
-            text,
+            _compose_line(event, level),
             extra=_extra_fields(event),
             exc_info=event.error if _is_unexpected(event.error) else None,
         )
 
 
-def _compose_line(event: Event) -> tuple[int, str]:
+def _choose_level(event: Event) -> int:
+    if event.phase in ('failed', 'undo-failed'):
+        if event.step in (event.operation, 'restore'):
+            retried = isinstance(event.error, exceptions.TransientError)
+            return logging.WARNING if retried else logging.ERROR
+    elif event.phase == 'done' and event.step in _ACHIEVED:
+        return logging.INFO
+    return logging.DEBUG
+
+
+def _compose_line(event: Event, level: int) -> str:
     subject = _describe_subject(event)
-    badly = event.phase in ('failed', 'undo-failed')
-    if badly and event.step in (event.operation, 'restore'):
-        retried = isinstance(event.error, exceptions.TransientError)
+    if level >= logging.WARNING:
         return (
-            logging.WARNING if retried else logging.ERROR,
             f'{event.step} failed after {event.seconds:.3f} s: '
-            f'{subject}: {event.error!s}',
+            f'{subject}: {event.error!s}'
         )
-    done = {
-        'connect': 'attached',
-        'restore': 'restored',
-        'change': 'changed the settings of',
-    }
-    if event.phase == 'done' and event.step in done:
-        return (
-            logging.INFO,
-            f'{done[event.step]} {subject} in {event.seconds:.3f} s',
-        )
-    return (
-        logging.DEBUG,
-        f'{event.operation}: {event.step} {event.phase}: {subject}',
-    )
+    if level == logging.INFO:
+        return f'{_ACHIEVED[event.step]} {subject} in {event.seconds:.3f} s'
+    return f'{event.operation}: {event.step} {event.phase}: {subject}'
 
 
 def _describe_subject(event: Event) -> str:

@@ -56,13 +56,16 @@ class PciFunctions:
 
     def device(self, pci: str) -> model.PciDevice:
         """The function as it is now."""
-        path = self.device_path(pci)
+        if not model.PCI_ADDRESS.fullmatch(pci):
+            raise no_such_device(pci)
+        # Texts, not pathlib's objects, which take longer than the kernel.
+        path = f'{self.bus}/devices/{pci}'
         try:
             fixed = self._read_fixed(pci, path)
         except OSError as error:
             raise no_such_device(pci) from error
-        driver = link_target(path / 'driver')
-        group = link_target(path / 'iommu_group')
+        driver = link_target(f'{path}/driver')
+        group = link_target(f'{path}/iommu_group')
         ifname, ifindex = self._find_netdev(path)
         rdma = rdma_files.read_names(path)
         return model.PciDevice(
@@ -81,7 +84,10 @@ class PciFunctions:
             rdma_device=rdma.device,
             rdma_here=rdma.here,
             verbs=rdma.verbs,
-            uio=min(list_names(path / 'uio'), default=''),
+            # made by uio_pci_generic and igb_uio, while they are bound
+            uio=min(list_names(f'{path}/uio'), default='')
+            if 'uio' in driver
+            else '',
             total_vfs=fixed.total_vfs,
         )
 
@@ -115,7 +121,7 @@ class PciFunctions:
     def has_assigned_mac(self, pci: str) -> bool:
         """Whether its netdev has the MAC that its driver found."""
         path = self.device_path(pci)
-        ifname, _ = self._find_netdev(path)
+        ifname, _ = self._find_netdev(os.fspath(path))
         # NET_ADDR_PERM; the others are random, stolen, and set by somebody
         kind = read_file(path / 'net' / ifname / 'addr_assign_type', '')
         return kind == '0'
@@ -149,15 +155,20 @@ class PciFunctions:
             raise no_such_device(pci)
         return path
 
-    def _find_netdev(self, path: pathlib.Path) -> tuple[str, int]:
+    def _find_netdev(self, path: str) -> tuple[str, int]:
         """Name and index; of several (representors) the oldest."""
-        folders = [path / 'net']
-        if not folders[0].is_dir():  # that of a virtio NIC is further below
-            folders = list(path.glob('virtio*/net'))
+        folders = [f'{path}/net']
+        if not os.path.isdir(folders[0]):
+            # that of a virtio NIC is further below
+            folders = [
+                f'{path}/{name}/net'
+                for name in list_names(path)
+                if name.startswith('virtio')
+            ]
         for _ in range(RENAMES):
             try:
                 found = [
-                    (int(read_file(folder / name / 'ifindex')), name)
+                    (int(read_file(f'{folder}/{name}/ifindex')), name)
                     for folder in folders
                     for name in list_names(folder)
                 ]
@@ -169,24 +180,27 @@ class PciFunctions:
             return name, index
         return '', 0
 
-    def _read_fixed(self, pci: str, path: pathlib.Path) -> _Fixed:
+    def _read_fixed(self, pci: str, path: str) -> _Fixed:
         """What does not change, read once: an attach looks many times."""
         folder = os.stat(path).st_ino
         known = self._known.get(pci)
-        pf = link_target(path / 'physfn')
+        if known and known.folder != folder:
+            known = None
+        if known and known.vf_index is not None:
+            return known
         # A VF that has just appeared may be linked to its PF a little later.
-        late = bool(pf) and (known is None or known.vf_index is None)
-        if known and known.folder == folder and not late:
+        pf = link_target(f'{path}/physfn')
+        if known and not pf:
             return known
         self._known[pci] = fixed = _Fixed(
             folder=folder,
-            vendor=read_file(path / 'vendor').removeprefix('0x'),
-            device=read_file(path / 'device').removeprefix('0x'),
-            numa_node=int(read_file(path / 'numa_node', '-1')),
+            vendor=read_file(f'{path}/vendor').removeprefix('0x'),
+            device=read_file(f'{path}/device').removeprefix('0x'),
+            numa_node=int(read_file(f'{path}/numa_node', '-1')),
             pf=pf,
             vf_index=self._vf_index(pf, pci) if pf else None,
             # A file that only a function with the SR-IOV capability has.
-            total_vfs=int(read_file(path / 'sriov_totalvfs', '0')),
+            total_vfs=int(read_file(f'{path}/sriov_totalvfs', '0')),
         )
         return fixed
 
@@ -227,7 +241,7 @@ def no_such_device(pci: str) -> exceptions.DeviceMissing:
     )
 
 
-def read_file(path: pathlib.Path, default: str | None = None) -> str:
+def read_file(path: str | os.PathLike[str], default: str | None = None) -> str:
     """A file's text, stripped; ``default``, if any, where there is none."""
     try:
         # Half the system calls of read_text(): an attach reads many files.
@@ -250,7 +264,7 @@ def link_target(path: str | os.PathLike[str]) -> str:
         return ''
 
 
-def list_names(path: pathlib.Path) -> list[str]:
+def list_names(path: str | os.PathLike[str]) -> list[str]:
     """What is in a folder; nothing where there is no folder."""
     try:
         return os.listdir(path)

@@ -28,15 +28,15 @@ class RdmaNames(NamedTuple):
     verbs: str = ''
 
 
-def read_names(path: pathlib.Path) -> RdmaNames:
+def read_names(path: str) -> RdmaNames:
     """The names of the RDMA device of the function with that folder."""
-    here = _first_name(path / 'infiniband')
-    verbs = _first_name(path / 'infiniband_verbs')
+    here = _first_name(f'{path}/infiniband')
+    verbs = _first_name(f'{path}/infiniband_verbs')
     # The folder of an RDMA device is in the sysfs of its network namespace
     # alone. That of its verbs device is in all, and names it.
     name = here
     if verbs and not here:
-        name = _read(path / 'infiniband_verbs' / verbs / 'ibdev')
+        name = _read(f'{path}/infiniband_verbs/{verbs}/ibdev')
     return RdmaNames(name, bool(here), verbs)
 
 
@@ -49,15 +49,15 @@ def list_nodes(root: pathlib.Path, verbs: str) -> tuple[str, ...]:
     return (f'{NODES}/{verbs}', *more)
 
 
-def _first_name(folder: pathlib.Path) -> str:
+def _first_name(folder: str) -> str:
     try:
         return min(os.listdir(folder), default='')
     except OSError:
         return ''
 
 
-def _read(path: pathlib.Path) -> str:
+def _read(path: str) -> str:
     try:
-        return path.read_text().strip()
+        return pathlib.Path(path).read_text().strip()
     except OSError:  # ENODEV while it changes its namespace
         return ''

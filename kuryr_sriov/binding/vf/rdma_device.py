@@ -145,11 +145,8 @@ def list_drift(host: base.Host, attachment: model.Attachment) -> list[str]:
     return []
 
 
-def find_of_pod(host: base.Host, pci: str) -> model.PciDevice | None:
-    """The function, if its RDMA device can be used in its pod."""
-    device = host.pci.device(pci)
+def is_usable_in_pod(host: base.Host, device: model.PciDevice) -> bool:
+    """Whether the pod that has the function can use its RDMA device."""
     if not device.rdma_device:
-        return None
-    if device.rdma_here and host.rdma.is_exclusive():
-        return None
-    return device
+        return False
+    return not (device.rdma_here and host.rdma.is_exclusive())

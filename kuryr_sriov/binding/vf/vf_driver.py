@@ -24,13 +24,15 @@ class VfDriver(base.BindingDriver):
         :raises DeviceBusy: its kernel driver has not made the netdev yet.
         """
         device = self.find_vf(pci)
-        pf = self.find_pf_control(device)
-        held = pf.read() if pf else None
         link = None
-        if pci_functions.makes_netdev(device.driver):
+        if device.ifindex:
+            link = interfaces.get_link(self.host, device)
+        elif pci_functions.makes_netdev(device.driver):
             # iavf makes it seconds after it is bound, once the PF answers.
             # An empty record would leave the VF in the pod for ever.
             link = self.wait_for_link(pci)
+        pf = self.find_pf_control(device)
+        held = pf.read() if pf else None
         state = model.VfState(
             driver=device.driver,
             rdma_device=device.rdma_device,
