@@ -48,9 +48,10 @@ CONTROLLER_OPTIONS = (
         'workers',
         default=16,
         min=1,
-        help='How many pods are worked on at a time. Pods of the same networks '
-        'have a quarter of them at first, and more as they succeed, so that '
-        'a network whose requests hang does not keep the others waiting.',
+        help='How many pods are worked on at a time. Pods of the same '
+        'networks have a quarter of them at first, and more as they succeed, '
+        'so that a network whose requests hang does not keep the others '
+        'waiting.',
     ),
     cfg.StrOpt(
         'lease_namespace',
