@@ -336,3 +336,21 @@ def test_threads_share_one_file_descriptor_set(tmp_path):
     assert len(ledger.all()) == 16
     assert len(os.listdir('/proc/self/fd')) == before
     ledger.close()
+
+
+def test_only_what_a_crash_needs_waits_for_the_disk(ledger):
+    """Of an attach and a detach: the record, each time, and no intent."""
+    levels = []
+
+    def trace(statement):
+        if statement.startswith('PRAGMA synchronous'):
+            levels.append(statement.rpartition(' ')[2])
+
+    with ledger._writer.opened() as connection:
+        connection.set_trace_callback(trace)
+    token = ledger.open_intent('c1', ['net1'])
+    ledger.save([attachment()])
+    ledger.close_intent(token)
+    ledger.save([attachment(done=True)])
+    ledger.remove([attachment()])
+    assert levels == ['NORMAL', 'FULL', 'NORMAL', 'FULL', 'FULL']

@@ -198,6 +198,26 @@ def test_what_is_moved_loses_its_addresses(links, veth, netnses):
     assert not links.get(index, here).up
 
 
+@pytest.mark.parametrize(
+    ('address', 'broadcast'),
+    [
+        ('192.0.2.5/30', 'brd 192.0.2.7'),
+        ('192.0.2.6/31', ''),
+        ('192.0.2.7/32', ''),
+    ],
+)
+def test_a_broadcast_address_is_of_a_subnet_that_has_one(
+    links, veth, netnses, address, broadcast
+):
+    """A link of two, a /31, has none (RFC 3021)."""
+    here, _, _ = veth
+    addressed(links, veth, address)
+    shown = netnses.ip('-n', netnses.name(here), '-4', 'addr', 'show', 'va')
+    assert address in shown
+    assert ('brd' in shown) == bool(broadcast)
+    assert broadcast in shown
+
+
 def test_the_peer_is_told_whose_the_addresses_are(links, veth, netnses):
     here, index, there = veth
     netnses.up(there, 'vb')
