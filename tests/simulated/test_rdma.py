@@ -119,6 +119,15 @@ def test_check_sees_that_it_is_gone(world):
     assert world.comes_home()
 
 
+def test_one_that_is_gone_for_good_keeps_no_vf_away(world, caplog):
+    """A device in software can be removed, and nobody makes it again."""
+    world.node.remove_rdma(world.pci)
+    world.driver.disconnect(world.attachment)
+    before = dataclasses.replace(world.before[world.pci], rdma=None)
+    assert world.node.state()[world.pci] == before
+    assert f'{world.pci} has no RDMA device any more' in caplog.text
+
+
 def test_one_that_stays_in_the_pod_has_its_driver_rebound(world):
     """Nobody but its driver can have it then."""
     world.node.fail('move_rdma', errno.EPERM, 100)

@@ -250,6 +250,11 @@ class SimulatedNode:
         with self._kernel.lock:
             self._kernel.rdma.exclusive = True
 
+    def remove_rdma(self, pci: str) -> None:
+        """``rdma link delete``: of a device in software."""
+        with self._kernel.lock:
+            self._kernel.rdma.remove(self._kernel.bus.functions[pci])
+
     def rename_rdma(self, pci: str, name: str) -> None:
         """What a privileged pod may do to its RDMA device."""
         with self._kernel.lock:
