@@ -244,8 +244,11 @@ class Vfio:
         """PF, driver, MAC and name."""
         original = self._target.original
         with routes_socket() as outside:
-            ask(outside, self._unpinned)
             write(f'{self._device}/driver/unbind', self._target.pci)
+            ask(outside, self._unpinned)
+            # Nothing is to be left of the program that drove it; the kernel
+            # sleeps for 100 ms (pcie_flr).
+            write(f'{self._device}/reset', '1')
             write('/sys/bus/pci/drivers_probe', self._target.pci)
             (name,) = os.listdir(f'{self._device}/net')
             index = socket.if_nametoindex(name)
