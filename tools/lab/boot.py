@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools.lab.cards import machine_words
+from tools.lab.discs import disc_words, make_discs
 from tools.lab.guest import Guest, Job
 from tools.lab.images import TarSize, add_tree
 from tools.lab.orders import write_orders
@@ -53,6 +54,10 @@ def boot(machine: Machine, topology: Topology, job: Job) -> int:
         write_orders(shared, topology, machine, job)
         modules = machine.toolbox.root / 'usr/lib/x86_64-linux-gnu/qemu'
         words = qemu_words(machine, topology, job, folder)
+        discs = topology.discs
+        words += disc_words(
+            make_discs(discs, job.repository, machine.toolbox, folder)
+        )
         if job.disk and not job.disk.exists():
             make_disk(job.disk, machine.toolbox)
         try:

@@ -17,6 +17,7 @@ QEMU_RELEASE = 'trixie'
 TOOLS = (
     'qemu-system-x86',
     'e2fsprogs',
+    'genisoimage',
     'libarchive13t64',
     'kmod',
     'busybox-static',

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,30 @@ class PlainFunction:
     mac: str
 
 
+DISC_MODULES = 'ahci', 'sr_mod', 'isofs'
+MAX_DISCS = 6
+"""SATA ports of QEMU's q35."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disc:
+    """A CD with an ISO 9660 file system.
+
+    :param label: of the file system.
+    :param files: path in the repository of each file, by its path there.
+    """
+
+    label: str
+    files: Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Topology:
     """The machine: its PFs in slot order, processors, memory in MiB.
 
     :param name: what tests call it.
     :param plain: its cards without SR-IOV, in the slots after the PFs'.
+    :param discs: in its CD drives.
     :param iommu: whether it has one.
     :param builds: which of the kernel's modules are built for it, by their
         names in ``tools/lab/kernelmodules.py``.
@@ -84,6 +103,7 @@ class Topology:
     ports: tuple[int, ...] = ()
     name: str = 'default'
     plain: tuple[PlainFunction, ...] = ()
+    discs: tuple[Disc, ...] = ()
     iommu: bool = True
     builds: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
@@ -104,7 +124,11 @@ class Topology:
 
     def drivers(self) -> set[str]:
         """Modules of the kernel that it needs."""
-        return {*self.modules, *(MODELS[each.model] for each in self.plain)}
+        return {
+            *self.modules,
+            *(MODELS[each.model] for each in self.plain),
+            *(DISC_MODULES if self.discs else ()),
+        }
 
     def guest_table(self) -> str:
         """One line per PF, for the guest's start-up script."""
@@ -180,6 +204,7 @@ def parse(value: dict[str, Any], name: str) -> Topology:
         ports=tuple(int(port) for port in value.get('ports', ())),
         name=name,
         plain=plain,
+        discs=tuple(Disc(**item) for item in value.get('discs', ())),
         iommu=bool(value.get('iommu', True)),
         builds=tuple(value.get('builds', ())),
         modules=tuple(value.get('modules', ())),
@@ -187,6 +212,8 @@ def parse(value: dict[str, Any], name: str) -> Topology:
     )
     if any(len(card) > MAX_FUNCTIONS for _, card in machine.cards()):
         raise ValueError(f'a card has at most {MAX_FUNCTIONS} PFs')
+    if len(machine.discs) > MAX_DISCS:
+        raise ValueError(f'the machine takes at most {MAX_DISCS} discs')
     if machine.ports and 'virtio_net' in machine.drivers():
         raise ValueError('with ports, a virtio card would be ambiguous')
     return machine
