@@ -5,16 +5,25 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import random
 import threading
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from kuryr_sriov import KuryrSriovError, TransientError
 from kuryr_sriov_daemon.lanes import Lanes
 
+LOG = logging.getLogger(__name__)
+
 K = TypeVar('K', bound=Hashable)
+
+SLOW = 2.0
+"""Seconds from which on a failure keeps others of its lane waiting.
+
+Neutron answers in a tenth of that, or refuses; a hung one is waited for."""
 
 
 @dataclass(slots=True)
@@ -38,6 +47,8 @@ class WorkQueue(Generic[K]):
     :param first_pause: seconds before the first retry; doubled each time.
     :param longest_pause: seconds; pauses are varied by up to a half, so
         that what failed together does not come back together.
+    :param permanent_pause: seconds at least before what somebody has to
+        change first is tried again; a transient error tells its own.
     :param workers: how many take keys, to be shared out among lanes; None
         where they are not.
     """
@@ -46,10 +57,12 @@ class WorkQueue(Generic[K]):
         self,
         first_pause: float = 1.0,
         longest_pause: float = 60.0,
+        permanent_pause: float = 0.0,
         workers: int | None = None,
     ) -> None:
         self._first_pause = first_pause
         self._longest_pause = longest_pause
+        self._permanent_pause = permanent_pause
         self._changed = threading.Condition()
         self._heap: list[tuple[float, int, K]] = []
         self._due: dict[K, float] = {}
@@ -129,6 +142,47 @@ class WorkQueue(Generic[K]):
                 del self._lane[key]
             self._lanes.leave(taken.lane, verdict)
             self._push_released()
+
+    def serve(
+        self,
+        work: Callable[[K], None],
+        observe: Callable[[str, float], None] = lambda outcome, seconds: None,
+    ) -> None:
+        """Have the calling thread work on what falls due, until the end.
+
+        What ``work`` raises is logged, and the key is tried again: a role
+        may be bound later, and a defect of a vendor's driver concerns the
+        keys that meet it.
+
+        :param observe: told of each attempt whether it was ``done``, or the
+            name of what was raised, and its seconds.
+        """
+        while (key := self.take()) is not None:
+            began = time.monotonic()
+            outcome = 'done'
+            try:
+                work(key)
+            except Exception as error:
+                outcome = type(error).__name__
+                self._try_again(key, error)
+            seconds = time.monotonic() - began
+            self.done(key, well=outcome == 'done', slow=seconds > SLOW)
+            observe(outcome, seconds)
+
+    def _try_again(self, key: K, error: Exception) -> None:
+        at_least, level = self._permanent_pause, logging.WARNING
+        if isinstance(error, TransientError):
+            at_least, level = error.retry_after, logging.INFO
+        pause = self.retry(key, at_least)
+        ours = isinstance(error, KuryrSriovError)
+        LOG.log(
+            level if ours else logging.ERROR,
+            '%s: %s; again in %.1f s',
+            key,
+            error,
+            pause,
+            exc_info=None if ours else error,
+        )
 
     def close(self) -> None:
         """No worker gets another key."""

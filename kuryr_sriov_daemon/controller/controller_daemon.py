@@ -21,7 +21,6 @@ from kuryr_sriov import (
     ObjectCache,
     Pod,
     PortObject,
-    TransientError,
 )
 from kuryr_sriov_daemon.controller.controller_metrics import ControllerMetrics
 from kuryr_sriov_daemon.controller.pods import KeptPod, keep_pod
@@ -38,11 +37,6 @@ NAME = 'kuryr-sriov-controller'
 
 DRAIN = 20.0
 """Seconds for the work under way when the process is told to end."""
-
-SLOW = 2.0
-"""Seconds from which on a failure keeps other pods of its networks waiting.
-
-Neutron answers in a tenth of that, or refuses; a hung one is waited for."""
 
 PERMANENT_PAUSE = 30.0
 """Seconds before what somebody has to change first is tried again."""
@@ -82,7 +76,9 @@ class ControllerDaemon:
             identity,
             _timing_of(own.lease_duration),
         )
-        self._queue: WorkQueue[str] = WorkQueue(workers=own.workers)
+        self._queue: WorkQueue[str] = WorkQueue(
+            permanent_pause=PERMANENT_PAUSE, workers=own.workers
+        )
         self._events = PodEvents(self._kubernetes.session, NAME, identity)
         self._ports = PortObjects()
         self._pods = self._kubernetes.watch_pods(keep_pod, self._pod_changed)
@@ -207,33 +203,11 @@ class ControllerDaemon:
         self.health.stop()
 
     def _serve_queue(self) -> None:
-        while (uid := self._queue.take()) is not None:
-            began = time.monotonic()
-            outcome = self._reconcile_pod(uid)
-            seconds = time.monotonic() - began
-            self._queue.done(uid, well=outcome == 'done', slow=seconds > SLOW)
-            self._metrics.pod_seconds.labels(outcome).observe(seconds)
+        self._queue.serve(self._reconcile_pod, self._metrics.observe_pod)
 
-    def _reconcile_pod(self, uid: str) -> str:
-        """Look at one pod, and plan when to do it again if need be."""
-        if not self._leadership.is_leader():
-            return 'not leading'
-        try:
+    def _reconcile_pod(self, uid: str) -> None:
+        if self._leadership.is_leader():
             self._reconciler.reconcile(uid)
-        except TransientError as error:
-            pause = self._queue.retry(uid, error.retry_after)
-            LOG.info('pod %s: %s; again in %.1f s', uid, error, pause)
-            return type(error).__name__
-        except KuryrSriovError as error:
-            pause = self._queue.retry(uid, PERMANENT_PAUSE)
-            LOG.warning('pod %s: %s; again in %.0f s', uid, error, pause)
-            return type(error).__name__
-        except Exception as error:
-            # a defect, of ours or of a vendor's driver: one pod's only
-            LOG.exception('pod %s', uid)
-            self._queue.retry(uid, PERMANENT_PAUSE)
-            return type(error).__name__
-        return 'done'
 
     def _look_for_orphans(self) -> None:
         period = self._conf.sriov_controller.orphan_period

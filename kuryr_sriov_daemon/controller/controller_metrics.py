@@ -18,7 +18,7 @@ class ControllerMetrics:
     """Counters that are counted, and gauges that are looked up when asked."""
 
     def __init__(self, registry: Any) -> None:
-        self.pod_seconds = Histogram(
+        self._pod_seconds = Histogram(
             'kuryr_sriov_controller_pod_seconds',
             'Work on one pod, by its outcome: done, or the kind of error.',
             ['outcome'],
@@ -63,6 +63,10 @@ class ControllerMetrics:
             self._step_seconds.labels(
                 event.operation, event.step, outcome
             ).observe(event.seconds)
+
+    def observe_pod(self, outcome: str, seconds: float) -> None:
+        """Count work on one pod that has ended."""
+        self._pod_seconds.labels(outcome).observe(seconds)
 
     def add_gauge(
         self, name: str, text: str, value: Callable[[], float]

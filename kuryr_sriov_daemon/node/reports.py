@@ -21,7 +21,6 @@ from kuryr_sriov import (
     Attachment,
     Condition,
     Kubernetes,
-    KuryrSriovError,
     Node,
     Pod,
     PortObject,
@@ -53,10 +52,12 @@ class StatusReports:
         self._kubernetes = kubernetes
         self._annotate = annotate
         # A pod's port is not active before its report is there.
-        self._queue: WorkQueue[str] = WorkQueue(longest_pause=10.0)
+        self._queue: WorkQueue[str] = WorkQueue(
+            longest_pause=10.0, permanent_pause=5.0
+        )
         self._drifts: Mapping[tuple[str, str], str] = {}
         self._thread = threading.Thread(
-            target=self._serve_queue, name='reports'
+            target=self._queue.serve, args=[self._report_pod], name='reports'
         )
 
     def start(self) -> None:
@@ -88,22 +89,6 @@ class StatusReports:
         port = self._view.get_port(uid)
         if port is not None and (port.promises or port.attachments):
             self._queue.put(uid)
-
-    def _serve_queue(self) -> None:
-        while (uid := self._queue.take()) is not None:
-            well = True
-            try:
-                self._report_pod(uid)
-            except KuryrSriovError as error:
-                # Permanent ones too: a role may be bound later, and an API
-                # server that has just started forbids what it will allow.
-                well = False
-                self._queue.retry(uid, getattr(error, 'retry_after', 5.0))
-                LOG.warning('pod %s: %s', uid, error)
-            except Exception:
-                LOG.exception('pod %s', uid)
-            finally:
-                self._queue.done(uid, well=well)
 
     def _report_pod(self, uid: str) -> None:
         port = self._view.get_port(uid)

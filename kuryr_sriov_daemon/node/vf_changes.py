@@ -41,7 +41,9 @@ class VfChanges:
         self._tell = tell
         self._queue: WorkQueue[str] = WorkQueue(longest_pause=longest_pause)
         self._thread = threading.Thread(
-            target=self._serve_queue, name='vf-changes'
+            target=self._queue.serve,
+            args=[self._change_vfs],
+            name='vf-changes',
         )
 
     def start(self) -> None:
@@ -60,24 +62,6 @@ class VfChanges:
         port = self._view.get_port(uid)
         if port is not None and port.attachments:
             self._queue.put(uid)
-
-    def _serve_queue(self) -> None:
-        while (uid := self._queue.take()) is not None:
-            well = True
-            try:
-                self._change_vfs(uid)
-            except KuryrSriovError as error:
-                # Permanent ones, too: another cable, firmware or policy may
-                # be all that it takes.
-                well = False
-                pause = self._queue.retry(
-                    uid, getattr(error, 'retry_after', 0.0)
-                )
-                LOG.info('pod %s: again in %.0f s', uid, pause)
-            except Exception:
-                LOG.exception('pod %s', uid)
-            finally:
-                self._queue.done(uid, well=well)
 
     def _change_vfs(self, uid: str) -> None:
         """Change each VF that lags behind; raise the first failure."""

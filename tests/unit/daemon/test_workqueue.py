@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """One worker at a time for each key, and pauses that grow."""
 
+import logging
 import threading
 import time
 
 import pytest
 
+from kuryr_sriov import PermanentError, TransientError
 from kuryr_sriov_daemon.workqueue import WorkQueue
 
 SECONDS = 10
@@ -85,6 +87,66 @@ def test_it_tells_how_long_the_first_waits(queue):
     queue.put('a')
     time.sleep(0.02)
     assert queue.longest_wait() >= 0.02
+
+
+class Work:
+    """Raises what it was given, one after the other; then ends the queue."""
+
+    def __init__(self, queue, *errors):
+        self.queue = queue
+        self.errors = list(errors)
+        self.seen = []
+        self.observed = []
+
+    def __call__(self, key):
+        self.seen.append(key)
+        if self.errors:
+            raise self.errors.pop(0)
+        self.queue.close()
+
+    def observe(self, outcome, seconds):
+        assert 0 <= seconds < SECONDS
+        self.observed.append(outcome)
+
+
+def test_what_fails_is_logged_and_tried_again(queue, caplog):
+    caplog.set_level(logging.INFO)
+    work = Work(
+        queue,
+        TransientError('no answer', retry_after=0.01),
+        PermanentError('no such network'),
+        LookupError('a defect'),
+    )
+    queue.put('a')
+    queue.serve(work, work.observe)
+    assert work.seen == ['a'] * 4
+    failed = ['TransientError', 'PermanentError', 'LookupError']
+    assert work.observed == [*failed, 'done']
+    seen = [(one.levelname, bool(one.exc_info)) for one in caplog.records]
+    assert seen == [('INFO', False), ('WARNING', False), ('ERROR', True)]
+    assert 'a: no such network; again in 0.' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('error', 'least'),
+    [
+        (TransientError('no answer', retry_after=3), 3),
+        (PermanentError('no such network'), 5),
+        (LookupError('a defect'), 5),
+    ],
+)
+def test_it_waits_as_long_as_the_error_asks_for(error, least, caplog):
+    caplog.set_level(logging.INFO)
+    queue = WorkQueue(0.01, 0.05, permanent_pause=5)
+
+    def fail(key):
+        queue.close()
+        raise error
+
+    queue.put('a')
+    queue.serve(fail)
+    pause = float(caplog.messages[0].split('again in ')[1].split()[0])
+    assert least <= pause <= 1.5 * least
 
 
 def test_closing_sends_all_workers_home(queue):

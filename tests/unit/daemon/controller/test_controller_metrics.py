@@ -33,7 +33,7 @@ def test_requests_to_the_provider_are_counted_by_outcome():
 def test_all_is_shown_where_the_others_are():
     registry = CollectorRegistry()
     metrics = ControllerMetrics(registry)
-    metrics.pod_seconds.labels('done').observe(0.2)
+    metrics.observe_pod('done', 0.2)
     metrics.orphans.inc(3)
     metrics.add_gauge('pods', 'Pods.', lambda: 7.0)
     assert count(registry, 'pod', outcome='done') == 1
