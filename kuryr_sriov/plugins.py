@@ -230,11 +230,11 @@ def find_breach(plugin: Any, kind: Kind) -> str:
         return f'lacks what {contract} requires: {missing}; implement it.'
     if plugin.__module__.startswith(OURS):
         return ''
-    return _find_outdated(_stated_version(plugin), contract, kind)
+    return _find_outdated(stated_version(plugin), contract, kind)
 
 
-def _stated_version(plugin: type[Any]) -> Any:
-    """The contract version that the plugin states; None for none."""
+def stated_version(plugin: type[Any]) -> Any:
+    """The contract version that the plugin states; None for our own ones."""
     bodies = (vars(cls) for cls in plugin.__mro__)
     return next((b['contract'] for b in bodies if 'contract' in b), None)
 

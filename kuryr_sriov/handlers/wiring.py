@@ -6,10 +6,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 
-from kuryr_sriov import model
+from kuryr_sriov import exceptions, model, plugins
 from kuryr_sriov.binding import base
 from kuryr_sriov.handlers.events import Observer, about_attachment, telling
 from kuryr_sriov.handlers.hooks import AttachmentHook
+
+CHANGES_SETTINGS = 2
+"""Version of the contract that has ``change_settings``."""
 
 
 class Wiring:
@@ -45,8 +48,23 @@ class Wiring:
     def change_settings(
         self, attachment: model.Attachment, vif: model.Vif
     ) -> None:
-        """Have the VF follow its VIF, which has changed."""
+        """Have the VF follow its VIF, which has changed.
+
+        :raises UnsupportedSetting: the driver was written when VFs of running
+            pods stayed as they were.
+        """
         driver = self.driver_of(attachment.driver)
+        version = plugins.stated_version(type(driver))
+        if version is not None and version < CHANGES_SETTINGS:
+            # One that is made of ours has inherited the method, which does
+            # not know what the driver does to its VF besides.
+            raise exceptions.UnsupportedSetting(
+                f'{vif.ifname}: binding driver {driver.name} was written for '
+                f'version {version} of its contract, in which a VF does not '
+                'change while its pod runs; upgrade its distribution, or '
+                'recreate the pod',
+                'driver',
+            )
         driver.change_settings(attachment, vif)
 
     def disconnect(self, attachment: model.Attachment, operation: str) -> None:

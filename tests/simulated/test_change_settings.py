@@ -195,6 +195,62 @@ def test_drift_of_other_settings_does_not_settle(world, attached):
         assert raised.value.may_settle is may_settle
 
 
+@pytest.fixture
+def vendor(world, tmp_path, monkeypatch):
+    """Has the world use a vendor's driver, made of ours; by its version."""
+
+    def use(version):
+        info = tmp_path / 'site' / f'vendor{version}-1.dist-info'
+        info.mkdir(parents=True)
+        (info / 'METADATA').write_text(f'Name: vendor{version}\nVersion: 1\n')
+        (info / 'entry_points.txt').write_text(
+            '[kuryr_sriov.binding_drivers]\n'
+            f'crane = vendor{version}:CraneDriver\n'
+        )
+        (info.parent / f'vendor{version}.py').write_text(
+            VENDOR.format(version=version)
+        )
+        monkeypatch.syspath_prepend(info.parent)
+        world.text = world.text.replace(
+            'physnet23:netdevice', 'physnet23:crane'
+        )
+
+    return use
+
+
+VENDOR = """
+from kuryr_sriov.binding.netdevice import NetdeviceDriver
+
+class CraneDriver(NetdeviceDriver):
+    contract = {version}
+"""
+
+
+@pytest.mark.parametrize('version', [1, 2])
+def test_a_vendors_driver_changes_vfs_since_version_2(world, vendor, version):
+    """One of version 1 has inherited the method unasked."""
+    vendor(version)
+    with world.start() as node:
+        sandbox = world.sandbox(1, world.vf(1, 0))
+        node.attach(sandbox, [world.vif('net1', 1)])
+        (record,) = node.attachments()
+        before = held(world)
+        newer = changed(record.vif, **NEWS)
+        if version == 1:
+            with pytest.raises(
+                exceptions.UnsupportedSetting,
+                match='driver crane was written for version 1 of its',
+            ):
+                node.change_settings(record, newer)
+            assert held(world) == before
+        else:
+            assert node.change_settings(record, newer)
+            assert held(world).link_state == 'disable'
+        node.check(*record.key)
+        node.detach(sandbox.container_id)
+        assert node.attachments() == ()
+
+
 # By the daemon.
 
 
