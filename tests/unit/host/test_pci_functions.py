@@ -167,10 +167,13 @@ def test_vf_counts(tmp_path):
 
 def test_a_netdev_that_comes_late_is_waited_for(tmp_path):
     node = SimulatedNode(tmp_path, [Pf(PF, 'ens6')])
-    node.delay_netdevs(0.05)
+    node.delay_netdevs(3600)
     node.host.pci.bind(VF, '', 5)
     node.host.pci.bind(VF, 'igbvf', 5)
     assert node.host.pci.device(VF).ifname == ''
+    node.delay_netdevs(0.05)
+    node.host.pci.bind(VF, '', 5)
+    node.host.pci.bind(VF, 'igbvf', 5)
     assert node.host.pci.wait_netdev(VF, 5).ifname == 'eth0'
 
 
