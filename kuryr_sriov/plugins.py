@@ -87,7 +87,7 @@ VIF_DRIVERS = Kind(
     'kuryr_sriov.drivers.base:PodVIFDriver',
     'vif_driver',
     'controller',
-    newest=2,  # policy_fields, refresh_vifs, describe_port
+    newest=2,  # policy_fields, refresh_vifs, describe_port, preflight_nodes
 )
 NODE_VIF_DRIVERS = Kind(
     VIF_DRIVERS.group,

@@ -147,12 +147,19 @@ class NeutronClient:
 
     def list_agent_hosts(self) -> frozenset[str]:
         """Hosts of the SR-IOV agents; none for a user who may not see them."""
+        return frozenset(self.list_agents())
+
+    def list_agents(self) -> dict[str, bool]:
+        """Whether the SR-IOV agent of each host is alive.
+
+        None for a user who may not see them.
+        """
         params = {'binary': 'neutron-sriov-nic-agent'}
         try:
             agents, _answer = self._list_all('agents', params)
         except (NeutronDenied, NeutronRefused):
-            return frozenset()
-        return frozenset(agent['host'] for agent in agents)
+            return {}
+        return {agent['host']: bool(agent['alive']) for agent in agents}
 
     def set_tags(self, port: str, tags: Sequence[str]) -> None:
         """Replace the tags of the port."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kuryr_sriov import model
 
 DescribeSubnet: TypeAlias = 'Callable[[str], model.Subnet]'
+ListNodes: TypeAlias = 'Callable[[], Iterable[str]]'
 TellCall: TypeAlias = 'Callable[[str, float, BaseException | None], object]'
 
 
@@ -80,6 +81,19 @@ class PodVIFDriver(abc.ABC):
         """What is wrong with ``conf``, one sentence each; optional.
 
         It may ask the provider; it changes nothing.
+        """
+        return ()
+
+    @classmethod
+    def preflight_nodes(
+        cls, conf: Any, list_nodes: ListNodes
+    ) -> Sequence[str]:
+        """What keeps pods of single nodes from VIFs, one sentence each.
+
+        It may ask the provider; it changes nothing. Optional.
+
+        :param list_nodes: asks the API server, so that it is not to be
+            called for nothing.
         """
         return ()
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from kuryr_sriov.drivers import base
+
+T = TypeVar('T')
 
 Make = Callable[[str], base.PodVIFDriver]
 """Makes the VIF driver of an entry-point name."""
@@ -38,11 +41,16 @@ class VifDrivers:
 
     def of_node(self, node: str) -> base.PodVIFDriver:
         """The driver for pods of a node."""
-        return next(
-            (
-                driver
-                for pattern, driver in self._by_pattern.items()
-                if fnmatch.fnmatchcase(node, pattern)
-            ),
-            self.default,
-        )
+        return find_fitting(node, self._by_pattern, self.default)
+
+
+def find_fitting(node: str, by_pattern: Mapping[str, T], default: T) -> T:
+    """What the first pattern that fits the node's name stands for."""
+    return next(
+        (
+            found
+            for pattern, found in by_pattern.items()
+            if fnmatch.fnmatchcase(node, pattern)
+        ),
+        default,
+    )

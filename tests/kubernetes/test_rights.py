@@ -131,6 +131,34 @@ def test_the_node_cannot_publish(
     assert str(caught.value).endswith('roles of deploy/base/rbac.yaml')
 
 
+def test_what_nodes_offer_is_for_a_persons_eyes(
+    cluster: Cluster, connect, controller: Kubernetes, node: Kubernetes
+) -> None:
+    """``kuryr-sriov check`` reads it, with his credentials."""
+    metadata = {'name': 'worker'}
+    path = '/api/v1/nodes'
+    cluster.call(
+        'POST',
+        path,
+        {'apiVersion': 'v1', 'kind': 'Node', 'metadata': metadata},
+    )
+    offered = {'allocatable': {'intel.com/physnet22': '7'}}
+    try:
+        cluster.call(
+            'PATCH',
+            f'{path}/worker/status',
+            {'status': offered},
+            Content_Type='application/merge-patch+json',
+        )
+        offers = connect('admin').list_offers()
+        assert 'intel.com/physnet22' in offers['worker']
+        for daemon in controller, node:
+            with pytest.raises(exceptions.PermanentError, match='nodes'):
+                daemon.list_offers()
+    finally:
+        cluster.call('DELETE', f'{path}/worker')
+
+
 def test_credentials_that_are_no_more(
     cluster: Cluster, connect, pod: model.Pod
 ) -> None:

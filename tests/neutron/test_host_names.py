@@ -76,10 +76,13 @@ def test_all_agents_are_known_though_they_fill_more_than_a_page(
     """One left out would be called a host without agent."""
     client = make(user='kuryr-admin')._client
 
-    hosts = client.list_agent_hosts()
+    agents = client.list_agents()
 
-    assert hosts == {agent.host for agent in admin.network.agents()}
-    assert len(hosts) > 3  # pagination_max_limit of the tests' Neutron
+    assert agents == {
+        agent.host: agent.is_alive for agent in admin.network.agents()
+    }
+    assert client.list_agent_hosts() == agents.keys()
+    assert len(agents) > 3  # pagination_max_limit of the tests' Neutron
 
 
 def preflight(lab: Lab, path: pathlib.Path, **options: str) -> tuple[str, ...]:
@@ -110,3 +113,24 @@ def test_preflight_compares_with_the_agents(
         'host that has an SR-IOV agent',
     ]
     assert all('Neutron knows agents of ' in each for each in found)
+
+
+def test_preflight_names_the_nodes_without_an_agent(
+    lab: Lab, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / 'kuryr.conf'
+
+    def look(user: str, *nodes: str) -> tuple[str, ...]:
+        write_conf(lab, path, user=user)
+        conf = loading.load_config(files=[str(path)])
+        section = loading.read_section(conf, NeutronVIFDriver)
+        return NeutronVIFDriver.preflight_nodes(section, lambda: nodes)
+
+    assert look('kuryr-admin', 'node-1') == ()
+    (problem,) = look('kuryr-admin', 'node-1', 'rack9-node')
+    assert problem.startswith(
+        'node rack9-node is host rack9-node in Neutron, which has no SR-IOV '
+        'agent, so that its pods get no VF; start neutron-sriov-nic-agent '
+    )
+    with pytest.raises(exceptions.ProviderRefused, match='shows no SR-IOV'):
+        look('kuryr', 'node-1')

@@ -44,6 +44,7 @@ from kuryr_sriov.npwg.status import NETWORK_STATUS
 T = TypeVar('T')
 
 NADS = Resource('/apis/k8s.cni.cncf.io/v1', 'network-attachment-definitions')
+NODES = Resource('/api/v1', 'nodes')
 NAMESPACES = Resource('/api/v1', 'namespaces')
 PODS = Resource('/api/v1', 'pods')
 PORTS = Resource('/apis/openstack.org/v1', 'kuryrsriovports')
@@ -98,6 +99,16 @@ class Kubernetes:
         # It is as old as the cluster, and the API server refuses to delete it.
         body = self.session.call('GET', NAMESPACES.path(name='kube-system'))
         return str(body['metadata']['uid'])
+
+    def list_offers(self) -> dict[str, frozenset[str]]:
+        """Names of the resources that each node of the cluster offers."""
+        return {
+            node['metadata']['name']: frozenset(
+                node.get('status', {}).get('allocatable', ())
+            )
+            for page in self.session.list_objects(NODES.path())
+            for node in page['items']
+        }
 
     def patch_network_status(
         self,

@@ -15,6 +15,7 @@ from kuryr_sriov import codec, exceptions
 from kuryr_sriov.cmd import arguments, output
 from kuryr_sriov.cmd.check import (
     allocatable,
+    cluster_nodes,
     configuration,
     daemon_ways,
     guest_vfs,
@@ -46,6 +47,7 @@ CHECKS = (
     Check('ledger', leftovers.check_ledger, needs=('options',)),
     Check('leftovers', leftovers.check_leftovers, needs=('ledger',)),
     Check('CNI', daemon_ways.check_ways, needs=('options', 'drivers')),
+    Check('nodes', cluster_nodes.check_nodes, needs=('options',)),
 )
 
 INDENT = ' ' * 20

@@ -15,6 +15,7 @@ from kuryr_sriov.clients.turns import KeyedLocks
 from kuryr_sriov.drivers import base
 from kuryr_sriov.drivers.neutron import (
     activation,
+    cloud_check,
     lookups,
     neutron_options,
     port_body,
@@ -210,19 +211,17 @@ class NeutronVIFDriver(base.PodVIFDriver):
 
         It asks Keystone, and Neutron if the user may see its agents.
         """
-        client = neutron.NeutronClient(conf)
-        names = neutron_options.read_host_names(conf)
-        try:
-            problems = list(names.find_strangers(client.list_agent_hosts()))
-            if 'service' not in client.list_roles():
-                problems.append(
-                    'the user of [neutron] lacks the role "service", which '
-                    'writing binding:profile needs since Neutron 2024.1; '
-                    '"admin" does not stand in for it'
-                )
-            return tuple(problems)
-        finally:
-            client.close()
+        return tuple(cloud_check.find_faults(conf))
+
+    @classmethod
+    def preflight_nodes(
+        cls, conf: Any, list_nodes: base.ListNodes
+    ) -> tuple[str, ...]:
+        """Whether each node has a host with an agent that is alive.
+
+        :raises ProviderRefused: the user may not see the agents.
+        """
+        return tuple(cloud_check.find_hostless_nodes(conf, list_nodes))
 
     def close(self) -> None:
         """Close the connections; the next call makes new ones."""

@@ -9,7 +9,7 @@ both: the node and its port objects go by that of Kubernetes.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,31 @@ class HostNames:
                 'no host that has an SR-IOV agent; '
                 f'{suggest(self.template, others)}'
             )
+
+    def find_hostless(
+        self, nodes: Iterable[str], agents: Mapping[str, bool]
+    ) -> Iterator[str]:
+        """Nodes to which Neutron binds no port, each with what to do.
+
+        :param nodes: that have VFs for pods.
+        :param agents: by host, whether its SR-IOV agent is alive.
+        """
+        for node in sorted(nodes):
+            host = self.host_of(node)
+            if host not in agents:
+                yield (
+                    f'node {node} is host {host} in Neutron, which has no '
+                    'SR-IOV agent, so that its pods get no VF; start '
+                    'neutron-sriov-nic-agent there, or correct [neutron] '
+                    'host_template or node_hosts: '
+                    f'{suggest(host, agents)}'
+                )
+            elif not agents[host]:
+                yield (
+                    f'node {node} is host {host} in Neutron, whose SR-IOV '
+                    'agent is down, so that its pods get no VF; see whether '
+                    'neutron-sriov-nic-agent runs there, and what it logs'
+                )
 
     def _match(self, host: str) -> re.Match[str] | None:
         """How the template may make a host's name; a group has the node."""

@@ -122,11 +122,12 @@ def test_a_good_node_is_ready(machine):
         f'ok      resources   {P22} (driver vfio-pci), devices: 2',
         f'ok      resources   {P23} (driver netdevice), devices: 2',
     ]
-    assert lines[-4:] == [
+    assert lines[-5:] == [
         'ok      ledger      attachments on record: 1',
         'ok      leftovers   none',
+        'ok      nodes       vif driver local misses no node',
         '',
-        'This node is ready (ok: 19).',
+        'This node is ready (ok: 20).',
     ]
 
 
@@ -268,6 +269,7 @@ def test_a_file_that_cannot_be_read_skips_what_needs_it(machine):
         ('ledger', 'skipped'),
         ('leftovers', 'skipped'),
         ('CNI', 'skipped'),
+        ('nodes', 'skipped'),
     }
     assert not preflight.is_ready(findings)
 
@@ -630,7 +632,7 @@ def test_json_has_each_finding(machine, capsys):
     printed = json.loads(capsys.readouterr().out)
     assert list(printed) == ['ready', 'results']
     assert printed['ready'] is True
-    assert printed['results'][-5] == {
+    assert printed['results'][-6] == {
         'check': 'resources',
         'status': 'ok',
         'message': f'{P22} (driver vfio-pci), devices: 2',
@@ -647,9 +649,9 @@ def test_what_another_failure_skips_is_one_line(machine):
     assert text.count('skipped') == 2  # the line, and the count of them
     (line,) = re.findall(r'^skipped.*(?:\n .*)*', text, re.MULTILINE)
     assert ' '.join(line.split()) == (
-        'skipped 11 checks options, drivers, provider, guest VFs, userspace, '
-        'kubelet, resources, state_dir, ledger, leftovers, CNI: because of '
-        'kuryr.conf'
+        'skipped 12 checks options, drivers, provider, guest VFs, userspace, '
+        'kubelet, resources, state_dir, ledger, leftovers, CNI, nodes: '
+        'because of kuryr.conf'
     )
 
 
