@@ -165,6 +165,7 @@ class NetworkRequest:
         until it is known.
     :param ips: addresses asked for, with or without prefix.
     :param mac: MAC asked for; empty for any.
+    :param guid: InfiniBand GUID asked for; empty for none.
     :param gateways: ``default-route`` of the annotation: default gateways
         that this interface is to have; None where the pod does not say.
     :param subnets: filled in by the subnets driver.
@@ -181,6 +182,7 @@ class NetworkRequest:
     gateways: tuple[str, ...] | None = None
     subnets: tuple[Subnet, ...] = ()
     policy: Policy | None = None
+    guid: str = ''
 
     def __str__(self) -> str:
         return f'{self.namespace}/{self.name}'
@@ -205,6 +207,8 @@ class Vif:
     :param provider_network: the provider's id of the network, of a VIF whose
         port was there before the pod: the node is a VM, and its VFs are
         ports. Empty for a VIF whose port was made for the pod.
+    :param guid: InfiniBand GUID, of the VF's node and port; empty leaves
+        those it has.
     :param policy: of its NAD; the settings follow from it already, where
         the provider says nothing else.
     """
@@ -231,6 +235,7 @@ class Vif:
     active: bool = False
     provider_network: str = ''
     policy: Policy | None = None
+    guid: str = ''
 
     @property
     def is_promise(self) -> bool:
@@ -337,6 +342,8 @@ class VfSettings:
 
     :param mac: administrative MAC; all zeros where none is set.
     :param vlan: 802.1Q tag, 0 for none.
+    :param node_guid: InfiniBand GUID, as 8 bytes with colons; so is
+        ``port_guid``.
     """
 
     mac: str | None = None
@@ -348,6 +355,8 @@ class VfSettings:
     spoofchk: bool | None = None
     trust: bool | None = None
     link_state: LinkState | None = None
+    node_guid: str | None = None
+    port_guid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

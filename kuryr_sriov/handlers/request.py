@@ -208,6 +208,11 @@ class RequestVifs(NothingToUndo[Request]):
             value.requests, driver.policy_fields, type(driver).__name__
         )
         vifs = driver.request_vifs(value.pod, value.requests)
+        # No provider knows of GUIDs: they are between pod and VF.
+        vifs = tuple(
+            dataclasses.replace(vif, guid=request.guid)
+            for vif, request in zip(vifs, value.requests, strict=True)
+        )
         return dataclasses.replace(value, vifs=vifs)
 
 

@@ -21,6 +21,8 @@ _SPOOFCHK = 4
 _LINK_STATE = 5
 _RATE = 6
 _TRUST = 9
+_NODE_GUID = 10
+_PORT_GUID = 11
 _VLAN_LIST = 12
 _NESTED = 0x8000
 
@@ -40,11 +42,16 @@ GROUPS = (
     ('spoofchk',),
     ('link_state',),
     ('trust',),
+    ('node_guid',),
+    ('port_guid',),
 )
 """In the order in which the kernel applies them (do_setvfinfo).
 
 The settings of one group travel in one attribute.
 """
+
+# ifla_vf_guid, whose number is aligned as any of 64 bits
+_GUID_FORMAT = struct.Struct('=I4xQ')
 
 # What the kernel shows where a driver has no such setting (rtnl_fill_vfinfo).
 _UNREPORTED = 0xFFFFFFFF
@@ -116,6 +123,13 @@ def encode(vf: int, settings: model.VfSettings) -> bytes:
             parts.append(
                 encode_attribute(kind, _NUMBER_FORMAT.pack(vf, number))
             )
+    for kind, guid in (
+        (_NODE_GUID, settings.node_guid),
+        (_PORT_GUID, settings.port_guid),
+    ):
+        if guid is not None:
+            value = int(guid.replace(':', ''), 16)
+            parts.append(encode_attribute(kind, _GUID_FORMAT.pack(vf, value)))
     return encode_attribute(_INFO | _NESTED, b''.join(parts))
 
 
@@ -144,6 +158,12 @@ def _decode_vf(mac: bytes, attributes: dict[int, bytes]) -> model.VfSettings:
         value = number(kind)
         return None if value is None else bool(value)
 
+    def guid(kind: int) -> str | None:
+        if kind not in attributes:
+            return None  # Ethernet, or a kernel before 5.5
+        _, value = _GUID_FORMAT.unpack_from(attributes[kind])
+        return int(value).to_bytes(8).hex(':')
+
     lowest, highest = None, None
     if _RATE in attributes:
         _, lowest, highest = _RATE_FORMAT.unpack_from(attributes[_RATE])
@@ -164,4 +184,6 @@ def _decode_vf(mac: bytes, attributes: dict[int, bytes]) -> model.VfSettings:
         spoofchk=flag(_SPOOFCHK),
         trust=flag(_TRUST),
         link_state=None if state is None else _LINK_STATES[state],
+        node_guid=guid(_NODE_GUID),
+        port_guid=guid(_PORT_GUID),
     )

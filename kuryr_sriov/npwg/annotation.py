@@ -36,7 +36,7 @@ _TYPES: dict[str, tuple[type, str]] = {
     'cni-args': (dict, 'an object'),
     'ipam-claim-reference': (str, 'a string'),
 }
-_EXTRAS = tuple(_TYPES)[6:]
+_EXTRAS = tuple(_TYPES)[7:]
 _CUSTOM_KEY = re.compile('[a-z0-9-]+([.][A-Za-z0-9_-]+)+(/[A-Za-z0-9_.-]+)?')
 
 _LABEL = (
@@ -64,7 +64,10 @@ _FORMS = {
         'use 1 to 15 of ASCII without space, slash, colon and %',
     ),
     'infiniband-guid': (
-        re.compile('([0-9a-f]{2}:){7}[0-9a-f]{2}', re.IGNORECASE),
+        # of zeros it stands for none
+        re.compile(
+            '(?!00(:00){7})([0-9a-f]{2}:){7}[0-9a-f]{2}', re.IGNORECASE
+        ),
         'a GUID',
         'write 8 bytes, such as 00:11:22:33:44:55:66:77',
     ),
@@ -85,10 +88,11 @@ _ADDRESSES = {
 class Selection:
     """One entry of the annotation: a network selection element.
 
-    Addresses are in canonical form, the MAC in lower case with colons.
+    Addresses are in canonical form, MAC and GUID in lower case with colons.
 
     :param namespace: of the NAD; the pod's where the entry has none.
     :param ifname: the one asked for, or ``net<N>`` for the N-th entry.
+    :param guid: ``infiniband-guid``.
     :param gateways: ``default-route``; None where the entry has none.
     :param extras: keys that ask for what only some networks can do.
     :param unknown: keys of no specification: an error for our networks, and
@@ -100,6 +104,7 @@ class Selection:
     ifname: str
     ips: tuple[str, ...] = ()
     mac: str = ''
+    guid: str = ''
     gateways: tuple[str, ...] | None = None
     extras: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
@@ -215,6 +220,7 @@ def _read_element(
         ifname=given.get('interface', f'net{position}'),
         ips=_read_addresses(invalid, 'ips', given),
         mac=given.get('mac', '').lower().replace('-', ':'),
+        guid=given.get('infiniband-guid', '').lower(),
         gateways=gateways if 'default-route' in given else None,
         extras=tuple(key for key in _EXTRAS if given.get(key)),
         unknown=tuple(key for key in keys if _is_unknown(key)),

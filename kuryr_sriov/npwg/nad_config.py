@@ -23,7 +23,7 @@ RESOURCE_NAME = 'k8s.v1.cni.cncf.io/resourceName'
 
 _OTHERS = 'driverType', 'subnetId', 'allow'
 
-CHOICES = 'ips', 'mac'
+CHOICES = 'ips', 'mac', 'infiniband-guid'
 """Keys of the networks annotation that ``allow`` can leave to pods."""
 
 _RESOURCE = re.compile('[^/]+/[a-zA-Z0-9_-]+')

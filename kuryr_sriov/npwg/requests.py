@@ -132,7 +132,11 @@ def request_of(
             f'an SR-IOV network cannot do {", ".join(entry.extras)}',
             f"remove that from the pod's annotation {NETWORKS}",
         )
-    chosen = {'ips': entry.ips, 'mac': entry.mac}
+    chosen = {
+        'ips': entry.ips,
+        'mac': entry.mac,
+        'infiniband-guid': entry.guid,
+    }
     for key, value in chosen.items():
         if value and key not in config.allow:
             raise invalid(
@@ -148,6 +152,7 @@ def request_of(
         resource=config.resource,
         ips=entry.ips,
         mac=entry.mac,
+        guid=entry.guid,
         gateways=entry.gateways,
         policy=config.policy,
     )

@@ -13,6 +13,8 @@ from kuryr_sriov.cmd.demo import howto_files
 from kuryr_sriov.controller import Controller
 
 CONFIG = 'openstack.org/kuryr-config'
+NETWORKS = 'k8s.v1.cni.cncf.io/networks'
+GUID = '00:11:22:33:44:55:66:aa'
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def ask(tmp_path):
         annotations[CONFIG] = json.dumps(config | keys)
         return controller.request(files.pod)
 
-    ask.controller = controller
+    ask.controller, ask.pod = controller, files.pod
     return ask
 
 
@@ -101,3 +103,28 @@ def test_what_cannot_be_is_refused_and_leaves_no_vif(ask, keys, message):
         ask(**keys)
     assert str(caught.value).startswith(message)
     assert list(ask.controller.vifs.list_vifs()) == []
+
+
+def choose_guid(pod):
+    """Have the pod's author choose one for the first network."""
+    pod['metadata']['annotations'][NETWORKS] = json.dumps(
+        [
+            {'name': 'sriov-net1', 'infiniband-guid': GUID.upper()},
+            {'name': 'sriov-net2'},
+        ]
+    )
+
+
+def test_a_guid_is_the_vifs_where_the_nad_allows_it(ask):
+    choose_guid(ask.pod)
+    vifs = ask(allow=['infiniband-guid'])
+    assert [vif.guid for vif in vifs] == [GUID, '']
+
+
+def test_no_pod_chooses_a_guid_unasked(ask):
+    choose_guid(ask.pod)
+    with pytest.raises(
+        exceptions.InvalidAnnotation,
+        match='its pods may not choose infiniband-guid',
+    ):
+        ask(allow=['ips', 'mac'])

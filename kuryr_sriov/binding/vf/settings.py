@@ -54,6 +54,8 @@ def wanted(vif: model.Vif) -> model.VfSettings:
         spoofchk=vif.spoofchk,
         trust=vif.trust,
         link_state=vif.link_state,
+        node_guid=vif.guid or None,
+        port_guid=vif.guid or None,
     )
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from kuryr_sriov import model
 
 NO_MAC = '00:00:00:00:00:00'
+NO_GUID = '00:00:00:00:00:00:00:00'
+GUIDS = 'node_guid', 'port_guid'
 NET_ADDR_PERM, NET_ADDR_RANDOM, NET_ADDR_SET = 0, 1, 3
 
 
@@ -27,6 +29,7 @@ class Nic:
         its driver is bound the next time.
     :param rates_need_link: a PF without link refuses any rate.
     :param rdma: functions have an RDMA device.
+    :param guids: its VFs have InfiniBand GUIDs.
     :param rdma_moves: and it can change its network namespace.
     :param refused: settings it cannot do, with the error number. With
         EOPNOTSUPP any value is refused, else any but the neutral one.
@@ -42,10 +45,21 @@ class Nic:
     follows_admin_mac: bool = False
     rates_need_link: bool = False
     rdma: bool = False
+    guids: bool = False
     rdma_moves: bool = True
     max_mtu: int = 9216
     refused: Mapping[str, int] = field(default_factory=dict)
     unreported: tuple[str, ...] = ()
+
+    def list_unreported(self) -> tuple[str, ...]:
+        """Settings that its PFs do not tell."""
+        return self.unreported if self.guids else (*self.unreported, *GUIDS)
+
+    def map_refused(self) -> Mapping[str, int]:
+        """Settings that it cannot do, with the error number."""
+        if self.guids:
+            return self.refused
+        return {**dict.fromkeys(GUIDS, errno.EOPNOTSUPP), **self.refused}
 
 
 NICS = {
@@ -147,6 +161,8 @@ UNTOUCHED = model.VfSettings(
     spoofchk=True,
     trust=False,
     link_state='auto',
+    node_guid=NO_GUID,
+    port_guid=NO_GUID,
 )
 
 

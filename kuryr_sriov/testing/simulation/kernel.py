@@ -28,6 +28,8 @@ KERNEL_ORDER = (
     ('spoofchk',),
     ('link_state',),
     ('trust',),
+    ('node_guid',),
+    ('port_guid',),
 )
 """Order of do_setvfinfo; what is in one group is set together."""
 
@@ -193,7 +195,7 @@ class Kernel:
         return model.PfLink(
             link=interface.link(),
             vfs=tuple(
-                replace(vf.settings, **dict.fromkeys(vf.nic.unreported))
+                replace(vf.settings, **dict.fromkeys(vf.nic.list_unreported()))
                 for vf in (pf.vfs if pf else ())
             ),
         )
@@ -216,7 +218,7 @@ class Kernel:
     def _demand(self, vf: hardware.Function, name: str, value: Any) -> None:
         """Refuse what the NIC cannot do, and what no NIC can."""
         assert vf.pf is not None
-        refused = {**vf.nic.refused, **self.refused.get(vf.pf.pci, {})}
+        refused = {**vf.nic.map_refused(), **self.refused.get(vf.pf.pci, {})}
         number = refused.get(name, 0)
         if number and (number == errno.EOPNOTSUPP or value not in NEUTRAL):
             raise OSError(number, f'{vf.pci} {name}')

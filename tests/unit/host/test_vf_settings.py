@@ -25,7 +25,10 @@ FULL = model.VfSettings(
     spoofchk=True,
     trust=False,
     link_state='enable',
+    node_guid='00:11:22:33:44:55:66:77',
+    port_guid='00:11:22:33:44:55:66:78',
 )
+guids = st.binary(min_size=8, max_size=8).map(lambda octets: octets.hex(':'))
 macs = st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(':'))
 rates = st.integers(0, 2**32 - 1)
 settings = st.builds(
@@ -39,6 +42,8 @@ settings = st.builds(
     spoofchk=st.none() | st.booleans(),
     trust=st.none() | st.booleans(),
     link_state=st.none() | st.sampled_from(['auto', 'enable', 'disable']),
+    node_guid=st.none() | guids,
+    port_guid=st.none() | guids,
 )
 
 

@@ -68,8 +68,8 @@ def test_json_form_in_full():
             ips=('10.0.0.2/24', 'fd00::2', '10.0.0.3'),
             mac='02:00:00:00:00:af',
             gateways=('10.0.0.1', 'fd00::1'),
+            guid=GUID.lower(),
             extras=(
-                'infiniband-guid',
                 'portMappings',
                 'bandwidth',
                 'cni-args',
@@ -206,6 +206,11 @@ BAD_ELEMENT = [
         )
     ),
     ({'mac': 2}, 'mac 2 is not a string; correct it.'),
+    (
+        {'infiniband-guid': '00:00:00:00:00:00:00:00'},
+        "infiniband-guid '00:00:00:00:00:00:00:00' is not a GUID; write 8 "
+        'bytes, such as 00:11:22:33:44:55:66:77.',
+    ),
     (
         {'infiniband-guid': '02:00:00:00:00:07'},
         "infiniband-guid '02:00:00:00:00:07' is not a GUID; write 8 bytes, "

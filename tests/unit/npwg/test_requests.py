@@ -160,11 +160,12 @@ def test_an_unscheduled_pod_has_no_node(more):
     [
         ({'ips': ('10.0.0.2',)}, 'ips'),
         ({'mac': '02:00:00:00:00:07'}, 'mac'),
+        ({'guid': '00:11:22:33:44:55:66:77'}, 'infiniband-guid'),
     ],
 )
 def test_a_pod_chooses_only_what_the_author_of_the_nad_allows(wish, key):
     entry = Selection('a', 'b', 'net1', **wish)
-    other = {'ips': 'mac', 'mac': 'ips'}[key]
+    other = 'mac' if key == 'ips' else 'ips'
     for allow in ([], [other]):
         with pytest.raises(InvalidAnnotation) as caught:
             request_of(entry, ours(allow=allow))
