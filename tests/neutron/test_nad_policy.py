@@ -15,6 +15,7 @@ from neutronlab.lab import Lab
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.drivers.neutron import NeutronVIFDriver
 from kuryr_sriov.npwg.annotation import Selection
+from kuryr_sriov.npwg.nad_policy import KEYS
 from kuryr_sriov.npwg.requests import request_of
 
 Ask = Callable[..., model.NetworkRequest]
@@ -222,6 +223,55 @@ def test_a_port_that_is_active_in_time(
     lab.neutron.set_vfs({'node-1': [used]})
 
     assert driver.activate_vif(pod, vif, where).active
+
+
+def test_all_keys_at_once(
+    driver: NeutronVIFDriver,
+    pod: model.Pod,
+    ask: Ask,
+    lab: Lab,
+    admin: Any,
+    group: str,
+    slow: str,
+) -> None:
+    """None is left out, here or there."""
+    said = {
+        'securityGroupIds': [group],
+        'portSecurity': True,
+        'spoofchk': True,
+        'qosPolicyId': slow,
+        'minTxRate': 50,
+        'maxTxRate': 1000,
+        'trusted': True,
+        'linkState': 'enable',
+        'mtu': 1400,
+        'vlanQos': 5,
+        'activeTimeout': 60,
+    }
+    assert said.keys() == KEYS.keys()
+    (vif,) = driver.request_vifs(pod, [ask(**said)])
+    where = location(vif)
+    used = {'mac': vif.mac, 'pci_slot': where.pci_slot}
+    lab.neutron.set_vfs({'node-1': [used]})
+    active = driver.activate_vif(pod, vif, where)
+
+    port = admin.network.get_port(vif.id)
+    assert port.security_group_ids == [group]
+    assert port.qos_policy_id == slow
+    assert port.binding_profile['trusted'] == 'true'
+    assert port.propagate_uplink_status is False
+    assert port.status == 'ACTIVE'
+    assert active == dataclasses.replace(
+        vif,
+        spoofchk=True,
+        min_tx_rate=50,
+        max_tx_rate=200,  # Neutron's
+        trust=True,
+        link_state='enable',
+        mtu=1400,
+        vlan_qos=5,
+        active=True,
+    )
 
 
 def test_changes_of_a_port_in_neutron_are_seen(

@@ -88,38 +88,42 @@ QOS = 'is no number from 0 to 7; write 3, or leave it out.'
 POLICY = 'is no id; write "ID of a policy", or leave it out.'
 
 
-@pytest.mark.parametrize(
-    ('key', 'value', 'message'),
-    [
-        ('securityGroupIds', 'one', IDS),
-        ('securityGroupIds', ['one', 'one'], IDS),
-        ('securityGroupIds', ['one two'], IDS),
-        ('securityGroupIds', [7], IDS),
-        ('portSecurity', 'off', FLAG),
-        ('portSecurity', 0, FLAG),
-        ('qosPolicyId', '', POLICY),
-        ('qosPolicyId', 7, POLICY),
-        ('activeTimeout', 0, SECONDS),
-        ('activeTimeout', True, SECONDS),
-        ('activeTimeout', '30', SECONDS),
-        ('activeTimeout', 601, SECONDS),
-        ('trusted', 'on', FLAG),
-        ('trusted', None, FLAG),
-        ('spoofchk', 'off', FLAG),
-        ('linkState', 'up', STATE),
-        ('linkState', [], STATE),
-        ('minTxRate', -1, RATE),
-        ('minTxRate', True, RATE),
-        ('maxTxRate', '10Gbit', RATE),
-        ('maxTxRate', 2**32, RATE),
-        ('mtu', 67, MTU),
-        ('mtu', 65536, MTU),
-        ('mtu', 1500.0, MTU),
-        ('vlanQos', 8, QOS),
-    ],
-)
+BAD = [
+    ('securityGroupIds', 'one', IDS),
+    ('securityGroupIds', ['one', 'one'], IDS),
+    ('securityGroupIds', ['one two'], IDS),
+    ('securityGroupIds', [7], IDS),
+    ('portSecurity', 'off', FLAG),
+    ('portSecurity', 0, FLAG),
+    ('qosPolicyId', '', POLICY),
+    ('qosPolicyId', 7, POLICY),
+    ('activeTimeout', 0, SECONDS),
+    ('activeTimeout', True, SECONDS),
+    ('activeTimeout', '30', SECONDS),
+    ('activeTimeout', 601, SECONDS),
+    ('trusted', 'on', FLAG),
+    ('trusted', None, FLAG),
+    ('spoofchk', 'off', FLAG),
+    ('linkState', 'up', STATE),
+    ('linkState', [], STATE),
+    ('minTxRate', -1, RATE),
+    ('minTxRate', True, RATE),
+    ('maxTxRate', '10Gbit', RATE),
+    ('maxTxRate', 2**32, RATE),
+    ('mtu', 67, MTU),
+    ('mtu', 65536, MTU),
+    ('mtu', 1500.0, MTU),
+    ('vlanQos', 8, QOS),
+]
+
+
+@pytest.mark.parametrize(('key', 'value', 'message'), BAD)
 def test_a_bad_value_is_named_with_its_place(key, value, message):
     assert refusal_of(**{key: value}) == f'{key} {value!r} {message}'
+
+
+def test_each_key_has_a_bad_value_here():
+    assert {key for key, *_ in BAD} == nad_policy.KEYS.keys()
 
 
 @pytest.mark.parametrize(
