@@ -36,6 +36,8 @@ def values(kind):
         return st.one_of(values(argument) for argument in arguments)
     if kind is int:
         return st.integers(-(2**63), 2**63 - 1)
+    if kind is float:  # JSON has neither infinities nor NaN
+        return st.floats(allow_nan=False, allow_infinity=False)
     return st.from_type(kind)
 
 
