@@ -178,7 +178,7 @@ class VfDriver(base.BindingDriver):
         if link.mac == mac:
             return True
         try:
-            if link.up:  # most drivers change it only on a closed netdev
+            if link.up:  # ionic and txgbevf change it on a closed netdev only
                 self.host.links.set(link.index, up=False)
             self.host.links.set(link.index, mac=mac)
         except exceptions.KernelError as error:

@@ -146,6 +146,9 @@ class Network:
         if mac:
             if not hardware.is_unicast(mac):
                 raise OSError(errno.EADDRNOTAVAIL, mac)
+            if function and function.is_vf and interface.up:
+                # As ionic and txgbevf do (eth_prepare_mac_addr_change).
+                raise OSError(errno.EBUSY, interface.name)
             if function and mac != interface.mac:
                 function.change_own_mac(mac)
             interface.mac = mac

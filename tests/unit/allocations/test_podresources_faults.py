@@ -40,10 +40,13 @@ def kubelet(root):
 
 def test_a_rate_limit_is_waited_for(kubelet):
     kubelet.reject = 3
+    began = time.monotonic()
     assert (
         PodResources(kubelet_conf(kubelet.root)).list_devices(POD) == DEVICES
     )
     assert len(kubelet.calls) == 4
+    # of pauses of 20, 40 and 80 ms, half at least
+    assert time.monotonic() - began >= 0.07
 
 
 def test_many_threads_share_the_rate_limit(kubelet):
