@@ -189,20 +189,28 @@ def wait_for(
         time.sleep(pause)
 
 
+def cache_folder(name: str) -> pathlib.Path:
+    """Where what is made once is kept.
+
+    It is ``KURYR_SRIOV_<NAME>_CACHE``, by default the folder
+    ``~/.cache/kuryr-sriov-<name>``.
+    """
+    chosen = os.environ.get(f'KURYR_SRIOV_{name.upper()}_CACHE')
+    usual = pathlib.Path.home() / '.cache' / f'kuryr-sriov-{name}'
+    return pathlib.Path(chosen).absolute() if chosen else usual
+
+
 def made_once(
     name: str, key: bytes, make: Callable[[pathlib.Path], None]
 ) -> pathlib.Path:
     """A folder that ``make`` has filled, kept for the next time.
 
-    It is in ``KURYR_SRIOV_<NAME>_CACHE``, by default the folder
-    ``~/.cache/kuryr-sriov-<name>``. Safe with several processes at once. What
+    It is in its ``cache_folder``. Safe with several processes at once. What
     was cut short is thrown away and begun anew.
 
     :param key: with another one it is another folder.
     """
-    chosen = os.environ.get(f'KURYR_SRIOV_{name.upper()}_CACHE')
-    usual = pathlib.Path.home() / '.cache' / f'kuryr-sriov-{name}'
-    cache = pathlib.Path(chosen).absolute() if chosen else usual
+    cache = cache_folder(name)
     cache.mkdir(parents=True, exist_ok=True)
     folder = cache / hashlib.sha256(key).hexdigest()[:16]
     complete = folder / 'complete'

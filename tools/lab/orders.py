@@ -25,7 +25,9 @@ def write_orders(
     for name, text in {
         'command': command_text(job),
         'python-trees': lines_of(machine.python_trees),
-        'scratch-folders': lines_of(scratch_folders(job)),
+        'scratch-folders': lines_of(
+            scratch_folders(job.interpreter, job.repository)
+        ),
         'kept-folders': lines_of(job.kept),
         'modules': ' '.join({*job.modules, *topology.drivers()}),
         'modprobe.conf': lines_of(topology.modprobe),
@@ -58,9 +60,8 @@ def command_text(job: Job) -> str:
     return lines_of(lines)
 
 
-def scratch_folders(job: Job) -> list[Path]:
-    """Folders that begin empty in the guest, unless the project is there."""
-    needed = (job.interpreter, job.repository)
+def scratch_folders(*needed: Path) -> list[Path]:
+    """Folders that begin empty in the guest, unless it needs what is there."""
     return [
         folder
         for folder in (Path('/tmp'), Path('/var/tmp'))

@@ -12,7 +12,10 @@ from collections.abc import Sequence
 
 from kubelab.install import ensure_installed, ensure_runtime_installed
 from neutronlab.install import ensure_installed as ensure_neutron_installed
+from servers import cache_folder
 
+from tools.lab.errors import LabError
+from tools.lab.orders import scratch_folders
 from tools.lab.prepare import prepare
 from tools.lab.process import need
 from tools.lab.topology import NODE_ADDRESS
@@ -54,7 +57,17 @@ Logs are in {folder}. The cluster ends with this shell.
 
 
 def make_all() -> None:
-    """Build and fetch what is missing: needs the network."""
+    """Build and fetch what is missing: needs the network.
+
+    :raises LabError: the node would not see it.
+    """
+    programs = cache_folder('runtime')
+    for folder in scratch_folders(pathlib.Path(sys.executable), REPOSITORY):
+        if folder in programs.parents:
+            raise LabError(
+                f'{programs} is in {folder}, which begins empty in the node',
+                'set KURYR_SRIOV_RUNTIME_CACHE or HOME to a folder elsewhere',
+            )
     ensure_installed()
     ensure_runtime_installed()
     ensure_neutron_installed()
@@ -119,4 +132,7 @@ def choose_tests(words: Sequence[str]) -> Sequence[str]:
 
 
 if __name__ == '__main__':
-    sys.exit(main(*sys.argv[1:]))
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except LabError as error:
+        sys.exit(f'cluster: error: {error}')
