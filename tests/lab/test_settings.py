@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +13,11 @@ from labnode import Lab, Netns, VirtualFunction
 from labpods import KERNEL, USERSPACE, VLAN, attach, make_vif
 
 from kuryr_sriov import exceptions, model
+from kuryr_sriov.host.links import Netlink
 from kuryr_sriov.node import Node
 
 MakeNetns = Callable[[], Netns]
+GUID = '00:11:22:33:44:55:66:77'
 PINNED, OTHER = '02:00:00:00:00:99', '02:00:00:00:00:98'
 
 
@@ -97,6 +100,27 @@ def test_a_refusal_names_the_setting_and_leaves_nothing(
     assert caught.value.setting == setting
     assert vf.state() == before
     assert node.ledger.all() == ()
+
+
+@pytest.mark.parametrize('driver', [KERNEL, USERSPACE])
+def test_a_guid_is_refused_where_the_vf_is_no_infiniband(
+    vf: VirtualFunction, node: Node, make_netns: MakeNetns, driver: str
+) -> None:
+    """By the library; and by the kernel, which understands the request."""
+    before, pod = vf.state(), make_netns()
+    with pytest.raises(
+        exceptions.UnsupportedSetting, match=r'node_guid .* the NIC has none'
+    ):
+        attach(node, vf, make_vif(1, driver, guid=GUID), pod)
+    assert vf.state() == before
+    assert node.ledger.all() == ()
+
+    pf = int((vf.pf.path / 'net' / vf.pf.ifname / 'ifindex').read_text())
+    for name in 'node_guid', 'port_guid':
+        with pytest.raises(exceptions.KernelError) as caught:
+            Netlink().set_vf(pf, vf.index, model.VfSettings(**{name: GUID}))
+        assert caught.value.errno == errno.EOPNOTSUPP
+    assert vf.state() == before
 
 
 def lose_link(vf: VirtualFunction, rate: int) -> None:

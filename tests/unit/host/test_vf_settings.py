@@ -122,6 +122,15 @@ def test_the_vlan_has_the_padding_that_kernels_insist_on():
     )
 
 
+def test_a_guid_has_the_padding_of_an_aligned_number():
+    """sizeof(struct ifla_vf_guid) is 16; the number is the host's."""
+    encoded = vf_settings.encode(7, model.VfSettings(node_guid=FULL.node_guid))
+    info = struct.pack('=IIQ', 7, 0, 0x0011223344556677)
+    assert encoded == attribute(0x8001, attribute(10, info))
+    encoded = vf_settings.encode(7, model.VfSettings(port_guid=FULL.node_guid))
+    assert encoded == attribute(0x8001, attribute(11, info))
+
+
 def test_what_is_none_is_not_sent():
     assert vf_settings.encode(7, model.VfSettings()) == attribute(0x8001, b'')
 
