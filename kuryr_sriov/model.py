@@ -10,6 +10,7 @@ Mbit/s, MTU in bytes.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -468,7 +469,7 @@ class PfLink:
     """
 
     link: Link
-    vfs: tuple[VfSettings | None, ...] = ()
+    vfs: Sequence[VfSettings | None] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -305,7 +305,7 @@ class Node:
 
     def describe(self, attachment: model.Attachment) -> model.AttachedVif:
         """What ``attach`` returned of an attachment on record."""
-        device = self._host.pci.device(attachment.pci)
+        device = self._host.pci.identify(attachment.pci)
         driver = self.binding_driver(attachment.driver)
         return model.AttachedVif(
             vif=attachment.vif,
@@ -404,7 +404,7 @@ class Node:
                 choose_vfs.Pair(self.ledger),
                 guest_ports.CompleteVifs(
                     self.ledger,
-                    lambda vf: not pci.device(vf).pf,
+                    lambda vf: not pci.identify(vf).pf,
                     self._ask_port,
                 ),
                 configure_vfs.Configure(

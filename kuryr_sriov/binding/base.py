@@ -28,6 +28,16 @@ class Pci(Protocol):
     def device(self, pci: str) -> model.PciDevice:
         """The function as it is now."""
 
+    def identify(self, pci: str) -> model.PciDevice:
+        """What does not change for as long as the function is there.
+
+        Much cheaper than ``device``. Its driver, netdev, group and RDMA
+        device are left out.
+        """
+
+    def ifindex(self, pci: str) -> int:
+        """Index of its netdev in the node's own netns; 0 for none."""
+
     def bind(self, pci: str, driver: str | None, timeout: float) -> None:
         """Bind to ``driver``; to none if ``''``; None: as the kernel likes.
 

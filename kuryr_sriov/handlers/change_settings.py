@@ -73,7 +73,7 @@ class SettingsChange:
     def _tell_step(
         self, begun: Event, step: str
     ) -> AbstractContextManager[None]:
-        event = dataclasses.replace(begun, step=step)
+        event = begun.become('started', step=step)
         return telling(self._observe, event)
 
     def _read_again(self, record: model.Attachment) -> model.Attachment | None:

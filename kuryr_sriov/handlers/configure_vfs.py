@@ -48,7 +48,7 @@ class Configure(NothingToUndo[AttachRequest]):
     def run(self, value: AttachRequest) -> AttachRequest:
         """Run it under the locks of all PFs that it may touch."""
         # In a guest the PF is out of reach, and the VF itself is locked.
-        pfs = {pci: self._pci.device(pci).pf for _, pci in value.pairs}
+        pfs = {pci: self._pci.identify(pci).pf for _, pci in value.pairs}
         value = dataclasses.replace(value, pfs=pfs)
         own = {pf or pci for pci, pf in pfs.items()}
         # An interface may get a VF of another PF than before, and the one it
@@ -56,7 +56,7 @@ class Configure(NothingToUndo[AttachRequest]):
         records = self._ledger.of(value.sandbox.container_id)
         locks = self._locks(own | {lock_of(record) for record in records})
         with contextlib.ExitStack() as held:
-            event = dataclasses.replace(value.event, step='lock')
+            event = value.event.become('started', step='lock')
             with telling(self._observe, event):
                 held.enter_context(locks)
             return self._inner.run(value)
@@ -180,7 +180,7 @@ class Record(NothingToUndo[AttachRequest]):
             pf=value.pfs[pci],
             original=owing.original
             if owing
-            else self._wiring.driver_of(driver).snapshot(pci),
+            else self._wiring.snapshot(driver, pci),
             boot_id=self._boot_id,
             netns_id=value.netns_id,
         )

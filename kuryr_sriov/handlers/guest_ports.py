@@ -122,6 +122,8 @@ class CompleteVifs(NothingToUndo[AttachRequest]):
         :raises DeviceMissing: a VF has its PF here, whose port it is not.
         :raises NotAllocated: nobody tells the addresses of a port.
         """
+        if not any(vif.provider_network for vif, _ in value.pairs):
+            return value
         recorded = {
             (record.vif.ifname, record.pci): record.vif
             for record in self._ledger.of(value.sandbox.container_id)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Generic, Protocol, TypeVar
@@ -95,4 +94,4 @@ class Pipeline(Generic[T]):
 
 
 def _step_event(value: T, step: Step[T], phase: Phase) -> Event:
-    return dataclasses.replace(value.event, step=step.name, phase=phase)
+    return value.event.become(phase, step=step.name)

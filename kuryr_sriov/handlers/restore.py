@@ -114,7 +114,7 @@ class Restorer:
             # them.
             if now.boot_id == self._boot_id:
                 self._disconnect_or_owe(now, operation)
-            forget = dataclasses.replace(begun, step='forget')
+            forget = begun.become('started', step='forget')
             with telling(self._observe, forget):
                 self._ledger.remove([now])
         return True

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable
 
 from kuryr_sriov import exceptions, model, plugins
 from kuryr_sriov.binding import base
 from kuryr_sriov.handlers.events import Observer, about_attachment, telling
 from kuryr_sriov.handlers.hooks import AttachmentHook
+from kuryr_sriov.host import wait
 
 CHANGES_SETTINGS = 2
 """Version of the contract that has ``change_settings``."""
@@ -35,13 +35,24 @@ class Wiring:
         self._hooks = tuple(hooks)
         self._observe = observe
 
+    def snapshot(self, driver: str, pci: str) -> model.VfState:
+        """The VF's state, by the binding driver of that name."""
+        binding = self.driver_of(driver)
+        return wait.run_apart(
+            lambda: binding.snapshot(pci), f'look at VF {pci}'
+        )
+
     def connect(self, attachment: model.Attachment, operation: str) -> None:
         """Give the VF to the sandbox, then run the hooks in order."""
         begun = about_attachment(attachment, 'connect', operation)
         with telling(self._observe, begun):
-            self.driver_of(attachment.driver).connect(attachment)
+            driver = self.driver_of(attachment.driver)
+            wait.run_apart(
+                lambda: driver.connect(attachment),
+                f'connect VF {attachment.pci}',
+            )
             for hook in self._hooks:
-                event = dataclasses.replace(begun, step=hook.name)
+                event = begun.become('started', step=hook.name)
                 with telling(self._observe, event):
                     hook.run(attachment)
 
@@ -70,10 +81,13 @@ class Wiring:
     def disconnect(self, attachment: model.Attachment, operation: str) -> None:
         """Undo the hooks, the last one first; then restore the VF."""
         for hook in reversed(self._hooks):
-            event = dataclasses.replace(
-                about_attachment(attachment, hook.name, operation),
-                phase='undoing',
+            event = about_attachment(attachment, hook.name, operation).become(
+                'undoing'
             )
             with telling(self._observe, event):
                 hook.undo(attachment)
-        self.driver_of(attachment.driver).disconnect(attachment)
+        driver = self.driver_of(attachment.driver)
+        wait.run_apart(
+            lambda: driver.disconnect(attachment),
+            f'disconnect VF {attachment.pci}',
+        )

@@ -72,6 +72,7 @@ class LedgerFile:
         self._timeout = timeout
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._pragmas: dict[str, float] = {}
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[sqlite3.Connection]:
@@ -87,9 +88,7 @@ class LedgerFile:
                 left = max(0.0, deadline - time.monotonic())
                 # SQLite waits so long for another process (sqlite.org,
                 # sqlite3_busy_timeout); the time for the lock counts.
-                self._connection.execute(
-                    f'PRAGMA busy_timeout = {int(left * 1000)}'
-                )
+                self._set('busy_timeout', round(left, 2) * 1000)
                 yield self._connection
         finally:
             self._lock.release()
@@ -103,8 +102,7 @@ class LedgerFile:
             syncs the write-ahead log at a commit with FULL only.
         """
         with self.opened() as connection:
-            level = 'FULL' if durable else 'NORMAL'
-            connection.execute(f'PRAGMA synchronous = {level}')
+            self._set('synchronous', 2 if durable else 1)  # FULL, NORMAL
             connection.execute('BEGIN IMMEDIATE')
             try:
                 yield connection
@@ -116,9 +114,17 @@ class LedgerFile:
     def close(self) -> None:
         """Close it; the next call opens it again."""
         with self._lock:
+            self._pragmas.clear()
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+
+    def _set(self, pragma: str, value: float) -> None:
+        """Have the connection so, if it is not: each is a statement."""
+        if self._pragmas.get(pragma) != value:
+            assert self._connection is not None
+            self._connection.execute(f'PRAGMA {pragma} = {value:.0f}')
+            self._pragmas[pragma] = value
 
     def _open_connection(self, deadline: float) -> sqlite3.Connection:
         self._make_private()

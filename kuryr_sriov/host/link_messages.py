@@ -8,7 +8,7 @@ hand, because every attribute counts here, also one that no library knows yet.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from kuryr_sriov import model
 
@@ -80,20 +80,23 @@ def encode_attribute(kind: int, payload: bytes) -> bytes:
     return _ATTRIBUTE.pack(length, kind) + payload + bytes(-length % 4)
 
 
-def split_attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Kind and payload of each netlink attribute."""
-    while data:
-        length, kind = _ATTRIBUTE.unpack_from(data)
-        yield kind & _KIND, data[_ATTRIBUTE.size : length]
-        data = data[length + -length % 4 :]
+def split_attributes(
+    data: bytes, offset: int = 0
+) -> Iterator[tuple[int, bytes]]:
+    """Kind and payload of each netlink attribute from an offset on."""
+    end = len(data)
+    while offset < end:
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        yield kind & _KIND, data[offset + _ATTRIBUTE.size : offset + length]
+        offset += length + -length % 4
 
 
 def link_attributes(message: bytes) -> dict[int, bytes]:
     """The attributes of a whole message, by kind."""
-    return dict(split_attributes(message[HEADER.size + _INTERFACE.size :]))
+    return dict(split_attributes(message, HEADER.size + _INTERFACE.size))
 
 
-def _can_send(flags: int, attributes: dict[int, bytes]) -> bool:
+def _can_send(flags: int, attributes: Mapping[int, bytes]) -> bool:
     """Whether a frame would pass, as ``addrconf_link_ready`` sees it.
 
     A link whose carrier has just come is ``IFF_RUNNING`` already, where its
@@ -104,21 +107,33 @@ def _can_send(flags: int, attributes: dict[int, bytes]) -> bool:
     return bool(flags & IFF_RUNNING) and queue != 'noop'
 
 
-def decode_link(message: bytes) -> model.Link:
-    """The interface that a message describes, with ``pci`` as it is there.
+def read_name(attributes: Mapping[int, bytes]) -> str:
+    """The name of an interface."""
+    return _decode_text(attributes[IFNAME])
 
-    That is ``IFLA_PARENT_DEV_NAME``: of a virtio NIC the virtio device.
+
+def read_parent(attributes: Mapping[int, bytes]) -> str:
+    """The device that it belongs to: of a virtio NIC the virtio device."""
+    return _decode_text(attributes.get(PARENT_DEV_NAME, b''))
+
+
+def decode_link(
+    message: bytes, found: Mapping[int, bytes], pci: str = ''
+) -> model.Link:
+    """The interface that a message describes.
+
+    :param found: its ``link_attributes``.
+    :param pci: the function that it belongs to.
     """
     _, _, index, flags, _ = _INTERFACE.unpack_from(message, HEADER.size)
-    found = link_attributes(message)
     return model.Link(
         index=index,
-        name=_decode_text(found[IFNAME]),
+        name=read_name(found),
         mac=found.get(ADDRESS, b'').hex(':'),
         mtu=_NUMBER.unpack(found[MTU])[0],
         up=bool(flags & IFF_UP),
         alias=_decode_text(found.get(IFALIAS, b'')),
-        pci=_decode_text(found.get(PARENT_DEV_NAME, b'')),
+        pci=pci,
         carrier=_can_send(flags, found),
         altnames=_decode_altnames(found.get(PROP_LIST, b'')),
         traits=(

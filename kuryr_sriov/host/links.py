@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import dataclasses
 import errno
 import os
 import pathlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.host import (
@@ -64,9 +63,9 @@ class Netlink:
         # is one exchange, too.
         request = request_messages.list_links()
         for data in self._send_request('find', pci, request, netns):
-            link = self._decode_link(data, netns)
-            if link.pci == pci:
-                return link
+            found = link_messages.link_attributes(data)
+            if self._find_owner(found, netns) == pci:
+                return link_messages.decode_link(data, found, pci)
         return None
 
     def get(self, index: int, netns: str = '') -> model.Link:
@@ -127,10 +126,13 @@ class Netlink:
         """A PF's interface, and what it holds for each of its VFs."""
         request = request_messages.get_pf(index)
         (data,) = self._send_request('pf', index, request)
-        listed = link_messages.link_attributes(data)
+        found = link_messages.link_attributes(data)
+        owner = self._find_owner(found, '')
         return model.PfLink(
-            link=self._decode_link(data, ''),
-            vfs=vf_settings.decode(listed.get(link_messages.VFINFO_LIST, b'')),
+            link=link_messages.decode_link(data, found, owner),
+            vfs=vf_settings.HeldSettings(
+                found.get(link_messages.VFINFO_LIST, b'')
+            ),
         )
 
     def set_vf(
@@ -223,16 +225,20 @@ class Netlink:
 
     def _decode_link(self, message: bytes, netns: str) -> model.Link:
         """The interface, with the PCI address of its function."""
-        link = link_messages.decode_link(message)
-        parent = (
-            link.pci
-            if self._netlink_tells_parent
-            else ethtool.read_bus_info(link.name, netns)
-        )
-        return dataclasses.replace(link, pci=self._find_pci(parent))
+        found = link_messages.link_attributes(message)
+        owner = self._find_owner(found, netns)
+        return link_messages.decode_link(message, found, owner)
 
-    def _find_pci(self, parent: str) -> str:
-        """The PCI address of a parent, which may be a virtio device on it."""
+    def _find_owner(self, attributes: Mapping[int, bytes], netns: str) -> str:
+        """The PCI address of the function that an interface belongs to."""
+        parent = (
+            link_messages.read_parent(attributes)
+            if self._netlink_tells_parent
+            else ethtool.read_bus_info(
+                link_messages.read_name(attributes), netns
+            )
+        )
+        # which may be a virtio device on it
         if not parent.startswith('virtio'):
             return parent
         device = os.path.realpath(self._virtio / parent)

@@ -115,7 +115,7 @@ def map_error(error: OSError, what: str) -> exceptions.KuryrSriovError:
 def exchange_within(
     netns: str, message: bytes, what: str, protocol: int
 ) -> list[bytes]:
-    """``exchange``, in another thread, which the kernel may keep.
+    """``exchange``, in a thread that the kernel may keep.
 
     No timeout of a socket bounds it: it is served while it is sent, under a
     lock of the whole kernel (RTNL), which a driver that hangs may hold.
@@ -124,7 +124,7 @@ def exchange_within(
         one of its kind still is not.
     """
     answers: list[bytes] = []
-    wait.run_within(
+    wait.run_here_within(
         lambda: answers.extend(exchange(netns, message, protocol)),
         REQUEST_TIMEOUT,
         f'{what}: a driver may hang; see the kernel log',
@@ -138,8 +138,8 @@ def exchange(netns: str, message: bytes, protocol: int = ROUTE) -> list[bytes]:
 
     :raises OSError: the kernel's error, with its own text if it gives one;
         EBUSY for a dump that a change has interrupted.
-    :raises KernelError: there is no such network namespace, or the calling
-        thread could not come back from it, and has to end.
+    :raises KernelError: there is no such network namespace.
+    :raises ThreadLost: the calling thread could not come back from it.
     """
     kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
     with contextlib.ExitStack() as stack:

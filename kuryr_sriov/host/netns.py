@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterator
 
 from kuryr_sriov import exceptions
+from kuryr_sriov.host import workers
 
 CLONE_NEWNET = 0x40000000
 NS_GET_NSTYPE = 0xB703
@@ -144,15 +145,19 @@ def enter(netns: str) -> None:
 def entered(netns: str) -> Iterator[None]:
     """Have the calling thread in the namespace for the body of ``with``.
 
-    :raises KernelError: as ``enter``. Or the thread could not come back, and
-        has to end.
+    :raises KernelError: as ``enter``.
+    :raises ThreadLost: the thread could not come back, and has to end.
     """
     with opened('') as own:
         enter(netns)
         try:
             yield
         finally:
-            _move_thread(own, "the node's own network namespace")
+            try:
+                _move_thread(own, "the node's own network namespace")
+            except exceptions.KernelError as error:
+                # What it did next, it would do in the pod's namespace.
+                raise workers.ThreadLost(error) from error
 
 
 @functools.cache

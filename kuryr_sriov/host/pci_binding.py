@@ -25,6 +25,11 @@ GIVE_BACK = 2.0
 # Seconds after which a wait for the kernel itself is given up.
 GRACE = 0.5
 
+_HANGING = (
+    'the driver of {} to let go, or to take it; stop what still uses the '
+    'device, or see the kernel log'
+)
+
 
 class Sysfs:
     """This node's PCI functions; implements ``binding.base.Pci``.
@@ -53,6 +58,14 @@ class Sysfs:
     def device(self, pci: str) -> model.PciDevice:
         """The function as it is now."""
         return self.functions.device(pci)
+
+    def identify(self, pci: str) -> model.PciDevice:
+        """What does not change for as long as the function is there."""
+        return self.functions.identify(pci)
+
+    def ifindex(self, pci: str) -> int:
+        """Index of its netdev in the node's own netns; 0 for none."""
+        return self.functions.ifindex(pci)
 
     def has_assigned_mac(self, pci: str) -> bool:
         """Whether its netdev has the MAC that its driver found."""
@@ -94,16 +107,14 @@ class Sysfs:
     def get_override(self, pci: str, timeout: float) -> str:
         """Its ``driver_override``; empty for none."""
         found: list[str] = []
-        # Whoever reads or writes it waits for the lock of the device, which
-        # a driver that is being bound or unbound holds (driver_override_show).
-        self._run_in_kernel(
+        self._run_under_device_lock(
             pci, lambda: found.append(self._read_override(pci)), timeout
         )
         return found[0]
 
     def set_override(self, pci: str, driver: str, timeout: float) -> None:
         """Set its ``driver_override``; clear it if ``driver`` is empty."""
-        self._run_in_kernel(
+        self._run_under_device_lock(
             pci, lambda: self._write_override(pci, driver), timeout
         )
 
@@ -119,12 +130,18 @@ class Sysfs:
         self, pci: str, work: Callable[[], object], timeout: float
     ) -> None:
         """Do work that may block in the kernel, one at a time per function."""
-        wait.run_within(
-            work,
-            timeout + GRACE,
-            f'the driver of {pci} to let go, or to take it; stop what still '
-            f'uses the device, or see the kernel log',
-            key=pci,
+        wait.run_within(work, timeout + GRACE, _HANGING.format(pci), key=pci)
+
+    def _run_under_device_lock(
+        self, pci: str, work: Callable[[], object], timeout: float
+    ) -> None:
+        """Read or write an override: short, if nobody has the device's lock.
+
+        A driver that is being bound or unbound holds it
+        (driver_override_show).
+        """
+        wait.run_here_within(
+            work, timeout + GRACE, _HANGING.format(pci), key=pci
         )
 
     def _change_driver(

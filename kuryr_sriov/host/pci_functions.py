@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-from dataclasses import dataclass
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.host import rdma_files, wait
@@ -18,6 +17,7 @@ from kuryr_sriov.host import rdma_files, wait
 NETWORK_CLASS = '0x02'
 # Drivers that leave a function to a program in user space.
 USERSPACE_DRIVERS = frozenset({'igb_uio', 'uio_pci_generic', 'vfio-pci'})
+VIRTIO = 'virtio-pci'
 # What the kernel calls a group that VFIO made because there is no IOMMU
 # (vfio_noiommu_group_alloc).
 NOIOMMU_GROUP = 'vfio-noiommu'
@@ -25,22 +25,6 @@ NOIOMMU_GROUP = 'vfio-noiommu'
 RENAMES = 5
 # The longest text of a file in sysfs (PAGE_SIZE of the smallest kernels).
 PAGE = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class _Fixed:
-    """What stays as it is for as long as sysfs has the function's folder.
-
-    :param folder: inode number; a folder that was made again has another.
-    """
-
-    folder: int
-    vendor: str
-    device: str
-    numa_node: int
-    pf: str
-    vf_index: int | None
-    total_vfs: int
 
 
 class PciFunctions:
@@ -52,21 +36,37 @@ class PciFunctions:
     def __init__(self, root: str | os.PathLike[str] = '/') -> None:
         self.root = pathlib.Path(root)
         self.bus = self.root / 'sys/bus/pci'
-        self._known: dict[str, _Fixed] = {}
+        # Texts, not pathlib's objects, which take longer than the kernel.
+        self._devices = os.fspath(self.bus / 'devices')
+        # With the inode number of the folder in sysfs: one that was made
+        # again has another.
+        self._known: dict[str, tuple[int, model.PciDevice]] = {}
+
+    def identify(self, pci: str) -> model.PciDevice:
+        """What does not change for as long as the function is there.
+
+        Its driver, netdev, group and RDMA device are left out.
+        """
+        if not model.PCI_ADDRESS.fullmatch(pci):
+            raise no_such_device(pci)
+        try:
+            return self._read_fixed(pci, f'{self._devices}/{pci}')
+        except OSError as error:
+            raise no_such_device(pci) from error
+
+    def ifindex(self, pci: str) -> int:
+        """Index of its netdev in the node's own netns; 0 for none."""
+        path = os.fspath(self.device_path(pci))
+        _, index = self._find_netdev(path, link_target(f'{path}/driver'))
+        return index
 
     def device(self, pci: str) -> model.PciDevice:
         """The function as it is now."""
-        if not model.PCI_ADDRESS.fullmatch(pci):
-            raise no_such_device(pci)
-        # Texts, not pathlib's objects, which take longer than the kernel.
-        path = f'{self.bus}/devices/{pci}'
-        try:
-            fixed = self._read_fixed(pci, path)
-        except OSError as error:
-            raise no_such_device(pci) from error
+        fixed = self.identify(pci)
+        path = f'{self._devices}/{pci}'
         driver = link_target(f'{path}/driver')
         group = link_target(f'{path}/iommu_group')
-        ifname, ifindex = self._find_netdev(path)
+        ifname, ifindex = self._find_netdev(path, driver)
         rdma = rdma_files.read_names(path)
         return model.PciDevice(
             pci=pci,
@@ -121,7 +121,8 @@ class PciFunctions:
     def has_assigned_mac(self, pci: str) -> bool:
         """Whether its netdev has the MAC that its driver found."""
         path = self.device_path(pci)
-        ifname, _ = self._find_netdev(os.fspath(path))
+        driver = link_target(path / 'driver')
+        ifname, _ = self._find_netdev(os.fspath(path), driver)
         # NET_ADDR_PERM; the others are random, stolen, and set by somebody
         kind = read_file(path / 'net' / ifname / 'addr_assign_type', '')
         return kind == '0'
@@ -150,16 +151,16 @@ class PciFunctions:
         )
 
     def device_path(self, pci: str) -> pathlib.Path:
-        path = self.bus / 'devices' / pci
-        if not model.PCI_ADDRESS.fullmatch(pci) or not path.exists():
+        path = f'{self._devices}/{pci}'
+        if not model.PCI_ADDRESS.fullmatch(pci) or not os.path.exists(path):
             raise no_such_device(pci)
-        return path
+        return pathlib.Path(path)
 
-    def _find_netdev(self, path: str) -> tuple[str, int]:
+    def _find_netdev(self, path: str, driver: str) -> tuple[str, int]:
         """Name and index; of several (representors) the oldest."""
         folders = [f'{path}/net']
-        if not os.path.isdir(folders[0]):
-            # that of a virtio NIC is further below
+        if driver == VIRTIO:
+            # a virtio device, to which its netdev belongs, is in between
             folders = [
                 f'{path}/{name}/net'
                 for name in list_names(path)
@@ -180,11 +181,11 @@ class PciFunctions:
             return name, index
         return '', 0
 
-    def _read_fixed(self, pci: str, path: str) -> _Fixed:
+    def _read_fixed(self, pci: str, path: str) -> model.PciDevice:
         """What does not change, read once: an attach looks many times."""
         folder = os.stat(path).st_ino
-        known = self._known.get(pci)
-        if known and known.folder != folder:
+        known_folder, known = self._known.get(pci, (0, None))
+        if known_folder != folder:
             known = None
         if known and known.vf_index is not None:
             return known
@@ -192,8 +193,8 @@ class PciFunctions:
         pf = link_target(f'{path}/physfn')
         if known and not pf:
             return known
-        self._known[pci] = fixed = _Fixed(
-            folder=folder,
+        fixed = model.PciDevice(
+            pci=pci,
             vendor=read_file(f'{path}/vendor').removeprefix('0x'),
             device=read_file(f'{path}/device').removeprefix('0x'),
             numa_node=int(read_file(f'{path}/numa_node', '-1')),
@@ -202,6 +203,7 @@ class PciFunctions:
             # A file that only a function with the SR-IOV capability has.
             total_vfs=int(read_file(f'{path}/sriov_totalvfs', '0')),
         )
+        self._known[pci] = folder, fixed
         return fixed
 
     def _vf_index(self, pf: str, pci: str) -> int | None:

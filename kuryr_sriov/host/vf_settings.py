@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from kuryr_sriov import model
 from kuryr_sriov.host.link_messages import encode_attribute, split_attributes
@@ -25,6 +26,7 @@ _NODE_GUID = 10
 _PORT_GUID = 11
 _VLAN_LIST = 12
 _NESTED = 0x8000
+_ATTRIBUTE_HEADER = 4  # bytes of struct nlattr
 
 # ifla_vf_mac, ifla_vf_spoofchk and its like, ifla_vf_rate,
 # ifla_vf_vlan and ifla_vf_vlan_info
@@ -133,21 +135,46 @@ def encode(vf: int, settings: model.VfSettings) -> bytes:
     return encode_attribute(_INFO | _NESTED, b''.join(parts))
 
 
-def decode(payload: bytes) -> tuple[model.VfSettings | None, ...]:
+class HeldSettings(Sequence[model.VfSettings | None]):
     """What the kernel says of each VF, in the order of their numbers.
 
     None for one that it leaves out, for want of an answer of the driver
-    (rtnl_fill_vfinfo).
+    (rtnl_fill_vfinfo). Each is decoded when it is asked for: a PF tells of
+    all its VFs, of which an attachment needs one.
     """
-    settings: dict[int, model.VfSettings] = {}
-    for _, info in split_attributes(payload):
-        found = dict(split_attributes(info))
-        number, mac = _MAC_FORMAT.unpack_from(found[_MAC])
-        settings[number] = _decode_vf(mac, found)
-    return tuple(map(settings.get, range(max(settings, default=-1) + 1)))
+
+    def __init__(self, payload: bytes) -> None:
+        # Each begins with its MAC (rtnl_fill_vfinfo), and that with its
+        # number.
+        self._infos = {
+            _MAC_FORMAT.unpack_from(info, _ATTRIBUTE_HEADER)[0]: info
+            for _, info in split_attributes(payload)
+        }
+        self._indexes = range(max(self._infos, default=-1) + 1)
+
+    def __len__(self) -> int:
+        return len(self._indexes)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return tuple(map(self._decode, self._indexes[index]))
+        return self._decode(self._indexes[index])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+    def _decode(self, number: int) -> model.VfSettings | None:
+        info = self._infos.get(number)
+        return None if info is None else _decode_vf(info)
 
 
-def _decode_vf(mac: bytes, attributes: dict[int, bytes]) -> model.VfSettings:
+def _decode_vf(info: bytes) -> model.VfSettings:
+    attributes = dict(split_attributes(info))
+    _, mac = _MAC_FORMAT.unpack_from(attributes[_MAC])
+
     def number(kind: int) -> int | None:
         if kind not in attributes:
             return None

@@ -105,36 +105,100 @@ def run_within(
         cannot be interrupted, and each retry would leave one more thread.
     :raises DeviceBusy: ``timeout``, or the call's deadline, has passed.
     """
+    bound = _make_bound(timeout, what, key)
+    job = (
+        _start_after_earlier(work, bound)
+        if key
+        else workers.start(work, bound)
+    )
+    _wait_for_job(job)
+
+
+def run_apart(work: Callable[[], T], what: str) -> T:
+    """Do work in a thread that may be left behind; return what it returns.
+
+    All that it has done by ``run_here_within`` is done in that one thread.
+    Where the kernel keeps one of them for too long, all of the work ends
+    there, and nothing in it handles that.
+
+    :param what: what the thread is called.
+    :raises DeviceBusy: such a part has taken too long.
+    """
+    answers: list[T] = []
+    job = workers.start(
+        lambda: answers.append(work()), workers.Bound(what=what)
+    )
+    _wait_for_job(job)
+    return answers[0]
+
+
+def run_here_within(
+    work: Callable[[], object], timeout: float, what: str, key: str = ''
+) -> None:
+    """Like ``run_within``, but in this thread if that may be left behind.
+
+    To hand work to another thread, and to be woken by it, takes longer than
+    most requests to the kernel.
+    """
+    job = workers.current_job()
+    if job is None:
+        run_within(work, timeout, what, key)
+        return
+    bound = _make_bound(timeout, what, key)
+    with _hanging_lock:
+        earlier = _hanging.get(key)
+    if earlier:
+        _wait_for_earlier(earlier, bound)
+    job.run_part(work, bound)
+
+
+def _make_bound(timeout: float, what: str, key: str) -> workers.Bound:
     timeout = time_left(timeout)
     deadline = time.monotonic() + timeout
-    if key:
-        job = _start_after_earlier(key, work, deadline, what)
-    else:
-        job = workers.start(work, what)
-    left = max(0.0, deadline - time.monotonic())
-    if not job.wait(left) and job.give_up():
-        raise exceptions.DeviceBusy(f'Waited {timeout:.3g} s for {what}')
+    return workers.Bound(deadline, timeout, what, key)
+
+
+def _wait_for_job(job: workers.Job) -> None:
+    """Wait for it, or for the part of it that it does, within its time."""
+    # A part may have an earlier deadline than the one before.
+    while not job.wait(min(LONGEST, _seconds_until(job.bound.deadline))):
+        if job.give_up():
+            bound = job.bound
+            if bound.key:
+                with _hanging_lock:
+                    _hanging[bound.key] = job
+            raise exceptions.DeviceBusy(
+                f'Waited {bound.seconds:.3g} s for {bound.what}'
+            )
     if job.raised:
         raise job.raised
 
 
+def _seconds_until(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
+
+
 def _start_after_earlier(
-    key: str, work: Callable[[], object], deadline: float, what: str
+    work: Callable[[], object], bound: workers.Bound
 ) -> workers.Job:
-    """Start it once no earlier work of that key is left."""
+    """Start it once no earlier work of its key is left."""
     while True:
         with _hanging_lock:
             for other in [k for k, job in _hanging.items() if job.is_finished]:
                 del _hanging[other]
-            earlier = _hanging.get(key)
+            earlier = _hanging.get(bound.key)
             if earlier is None:
-                job = _hanging[key] = workers.start(work, what)
+                job = _hanging[bound.key] = workers.start(work, bound)
                 return job
-        if not earlier.wait(max(0.0, deadline - time.monotonic())):
-            raise exceptions.DeviceBusy(
-                f'An earlier attempt still hangs in the kernel, for '
-                f'{earlier.what}; no other is made beside it: {what}'
-            )
+        _wait_for_earlier(earlier, bound)
+
+
+def _wait_for_earlier(earlier: workers.Job, bound: workers.Bound) -> None:
+    if not earlier.wait(_seconds_until(bound.deadline)):
+        raise exceptions.DeviceBusy(
+            f'An earlier attempt still hangs in the kernel, for '
+            f'{earlier.bound.what}; no other is made beside it: {bound.what}'
+        )
 
 
 def _forget_hanging() -> None:

@@ -8,10 +8,13 @@ request.
 from __future__ import annotations
 
 import contextvars
+import math
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 MOST_IDLE = 16
 """Threads that wait for work; those beyond end."""
@@ -20,11 +23,39 @@ _idle: list[_Worker] = []
 _lock = threading.Lock()
 
 
-class Job:
-    """Work that a worker does, and how far it has come."""
+class ThreadLost(BaseException):
+    """Ends all that a thread does, past whatever handles errors in it.
 
-    def __init__(self, work: Callable[[], object], what: str) -> None:
-        self.what = what
+    :ivar error: what the caller is told.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Bound(NamedTuple):
+    """How long somebody waits for work.
+
+    :param seconds: until the deadline, when the work began.
+    :param what: is waited for, and what to do if it never comes.
+    :param key: whose work it is; see ``wait.run_within``.
+    """
+
+    deadline: float = math.inf
+    seconds: float = math.inf
+    what: str = ''
+    key: str = ''
+
+
+class Job:
+    """Work that a worker does, and how far it has come.
+
+    :ivar bound: of the whole work, or of the part that is being done.
+    """
+
+    def __init__(self, work: Callable[[], object], bound: Bound) -> None:
+        self.bound = bound
         self.raised: BaseException | None = None
         # A new thread has an empty context, and with that no deadline.
         self._context = contextvars.copy_context()
@@ -43,13 +74,29 @@ class Job:
         return self._finished.wait(seconds)
 
     def give_up(self) -> bool:
-        """Leave it to its thread, if it is not finished; whether it was not.
+        """Leave it to its thread, if it is overdue; whether it is.
 
         That thread ends with it, whenever the kernel lets it.
         """
         with self._lock:
-            self._given_up = not self.is_finished
+            overdue = time.monotonic() >= self.bound.deadline
+            self._given_up = overdue and not self.is_finished
             return self._given_up
+
+    def run_part(self, work: Callable[[], object], bound: Bound) -> None:
+        """Do a part that has a deadline of its own, in the job's thread.
+
+        :raises ThreadLost: nobody waits for the job any more.
+        """
+        with self._lock:
+            former, self.bound = self.bound, min(self.bound, bound)
+        try:
+            work()
+        finally:
+            with self._lock:
+                if self._given_up:
+                    raise ThreadLost(TimeoutError(bound.what))
+                self.bound = former
 
     def run(self, keep: Callable[[], bool]) -> bool:
         """Do it; whether its thread may do more, which ``keep`` decides.
@@ -59,6 +106,8 @@ class Job:
         """
         try:
             self._context.run(self._work)
+        except ThreadLost as lost:
+            self.raised = lost.error
         except BaseException as error:  # all of it is the caller's
             self.raised = error
         with self._lock:
@@ -74,10 +123,12 @@ class _Worker(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
+        self.job: Job | None = None
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
 
     def give(self, job: Job) -> None:
-        self.name = job.what  # for who looks what a process hangs in
+        self.job = job
+        self.name = job.bound.what  # for who looks what a process hangs in
         self._jobs.put(job)
 
     def run(self) -> None:
@@ -89,16 +140,23 @@ class _Worker(threading.Thread):
             if len(_idle) >= MOST_IDLE:
                 return False
             self.name = 'idle'
+            self.job = None
             _idle.append(self)
             return True
 
 
-def start(work: Callable[[], object], what: str) -> Job:
+def current_job() -> Job | None:
+    """The job that this thread does, if it is a worker."""
+    thread = threading.current_thread()
+    return thread.job if isinstance(thread, _Worker) else None
+
+
+def start(work: Callable[[], object], bound: Bound) -> Job:
     """Have a thread do the work, in the caller's context.
 
-    :param what: what the thread is called meanwhile.
+    :param bound: its ``what`` is what the thread is called meanwhile.
     """
-    job = Job(work, what)
+    job = Job(work, bound)
     with _lock:
         worker = _idle.pop() if _idle else None
     if worker is None:

@@ -135,16 +135,14 @@ def test_one_pf_is_configured_by_one_other_pfs_go_on(world):
     world.text += 'pf_lock_timeout = 0.1\n'
     node, other = world.start(), world.start()
     entered, go_on = threading.Event(), threading.Event()
-    slow = []
 
-    def stop_half_way(operation):
-        if threading.current_thread() in slow:
+    def stop_the_first_half_way(operation):
+        if not entered.is_set():
             entered.set()
             assert go_on.wait(30)
 
-    world.node.on_change(stop_half_way)
+    world.node.on_change(stop_the_first_half_way)
     thread = threading.Thread(target=attach, args=(world, node, 1))
-    slow.append(thread)
     thread.start()
     assert entered.wait(30)
     try:

@@ -33,7 +33,7 @@ class PfControl:
         self._vf = device.vf_index
         self._timeout = timeout
         # The netdev may be renamed at any time; its index stays.
-        self._index = host.pci.device(device.pf).ifindex
+        self._index = host.pci.ifindex(device.pf)
         if not self._index:
             raise exceptions.DeviceBusy(
                 f'{device.pf}: the PF of VF {device.pci} has no netdev in '

@@ -83,7 +83,7 @@ class VfDriver(base.BindingDriver):
         self, attachment: model.Attachment, vif: model.Vif
     ) -> None:
         """By the PF alone: the VF may be in a netns, or a program's."""
-        pf = self.find_pf_control(self.host.pci.device(attachment.pci))
+        pf = self.find_pf_control(self.host.pci.identify(attachment.pci))
         original = attachment.original.settings
         if pf is None or original is None:
             raise settings.unsupported(
@@ -105,7 +105,7 @@ class VfDriver(base.BindingDriver):
 
     def list_drift(self, attachment: model.Attachment) -> list[str]:
         """Differences between what the PF holds and what the VIF asks for."""
-        pf = self.find_pf_control(self.host.pci.device(attachment.pci))
+        pf = self.find_pf_control(self.host.pci.identify(attachment.pci))
         if pf is None:
             return []
         current = pf.read()

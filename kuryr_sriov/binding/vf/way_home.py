@@ -106,7 +106,7 @@ class WayHome:
             # The netns is gone, or a name or the MTU is refused: both names
             # are taken, udev was faster, an XDP program forbids it.
             LOG.info('%s: %s', device.pci, error)
-            if self._host.pci.device(device.pci).ifindex:
+            if self._host.pci.ifindex(device.pci):
                 return False
         # In a netns that nobody can name any more, still probing, or in the
         # way of somebody else here.
@@ -152,7 +152,7 @@ class WayHome:
         :return: what is owed.
         """
         original, pci = self._original, self._pci
-        pf = self._driver.find_pf_control(self._host.pci.device(pci))
+        pf = self._driver.find_pf_control(self._host.pci.identify(pci))
         if original.settings is None or pf is None:
             return self._restore_driver(fresh, silent=False)
         current = pf.read()

@@ -100,6 +100,7 @@ def test_rdma_and_uio_devices(tmp_path):
 
 
 def test_the_netdev_of_a_virtio_nic_is_below_its_virtio_device(tree):
+    (tree / 'driver').symlink_to('../../../bus/pci/drivers/virtio-pci')
     netdev = tree / 'virtio2/net/ens3'
     netdev.mkdir(parents=True)
     (netdev / 'ifindex').write_text('4\n')

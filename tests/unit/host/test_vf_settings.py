@@ -90,7 +90,7 @@ def sent(monkeypatch):
 @given(st.integers(0, 255), settings)
 def test_what_is_encoded_is_decoded(vf, wanted):
     encoded = vf_settings.encode(vf, wanted)
-    assert vf_settings.decode(encoded) == (*[None] * vf, wanted)
+    assert vf_settings.HeldSettings(encoded) == (*[None] * vf, wanted)
 
 
 def test_pyroute2_reads_the_same():
@@ -151,13 +151,13 @@ def test_what_the_nic_does_not_report_is_none():
     unreported = [
         attribute(kind, struct.pack('=II', 0, 0xFFFFFFFF)) for kind in (4, 9)
     ]
-    found = vf_settings.decode(kernels(0, *unreported))[0]
+    found = vf_settings.HeldSettings(kernels(0, *unreported))[0]
     assert found == model.VfSettings(mac='00:00:00:00:00:00')
 
 
 def test_an_old_kernel_tells_the_vlan_without_its_protocol():
     vlan = attribute(2, struct.pack('=III', 0, 5, 3))
-    found = vf_settings.decode(kernels(0, vlan))[0]
+    found = vf_settings.HeldSettings(kernels(0, vlan))[0]
     assert (found.vlan, found.vlan_qos, found.vlan_proto) == (5, 3, None)
 
 
@@ -165,13 +165,13 @@ def test_each_vf_is_found_by_its_own_number():
     listed = b''.join(
         kernels(vf, mac=bytes((2, 0, 0, 0, 0, vf))) for vf in (2, 0, 1)
     )
-    found = [held.mac[-2:] for held in vf_settings.decode(listed)]
+    found = [held.mac[-2:] for held in vf_settings.HeldSettings(listed)]
     assert found == ['00', '01', '02']
 
 
 def test_a_vf_of_which_the_driver_does_not_tell_is_none():
     """rtnl_fill_vfinfo leaves it out where ndo_get_vf_config fails."""
-    known = vf_settings.decode(kernels(2))
+    known = vf_settings.HeldSettings(kernels(2))
     assert (len(known), known[:2]) == (3, (None, None))
 
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every wait has a deadline, and says what it waited for."""
 
+import contextlib
 import threading
 import time
 
 import pytest
 
 from kuryr_sriov import exceptions
-from kuryr_sriov.host import wait
+from kuryr_sriov.host import wait, workers
 
 
 def test_the_first_truthy_answer_is_returned():
@@ -136,3 +137,88 @@ def test_retries_of_what_hangs_leave_one_thread(gate):
     gate.set()
     wait.run_within(lambda: done.append('retry'), 5, 'it', 'pci-1')
     assert done == ['other', 'retry']
+
+
+def test_parts_of_work_apart_are_done_in_its_thread():
+    threads = []
+
+    def work():
+        for _ in range(2):
+            wait.run_here_within(
+                lambda: threads.append(threading.current_thread()), 5, 'it'
+            )
+        return 'done'
+
+    assert wait.run_apart(work, 'all of it') == 'done'
+    assert len(set(threads)) == 1
+    assert threading.current_thread() not in threads
+
+
+def test_without_a_thread_apart_a_part_gets_one(gate):
+    with pytest.raises(exceptions.DeviceBusy, match=r'Waited 0\.01 s for it'):
+        wait.run_here_within(gate.wait, 0.01, 'it')
+
+
+def test_a_part_that_hangs_ends_all_of_the_work(gate):
+    """Whatever handles errors in it: its caller has gone on already."""
+    went_on, ended = [], threading.Event()
+
+    def work():
+        try:
+            with contextlib.suppress(Exception):
+                wait.run_here_within(gate.wait, 0.01, 'the kernel', 'pf-1')
+            went_on.append('next part')
+        finally:
+            ended.set()
+
+    with pytest.raises(exceptions.DeviceBusy) as caught:
+        wait.run_apart(work, 'all of it')
+    assert str(caught.value) == 'Waited 0.01 s for the kernel'
+    with pytest.raises(exceptions.DeviceBusy, match='earlier attempt'):
+        wait.run_apart(
+            lambda: wait.run_here_within(ended.wait, 0.01, 'again', 'pf-1'),
+            'all of it, again',
+        )
+    gate.set()
+    assert ended.wait(60)
+    assert went_on == []
+    wait.run_within(lambda: went_on.append('later'), 60, 'it', 'pf-1')
+    assert went_on == ['later']
+
+
+def test_only_the_parts_of_work_apart_have_deadlines():
+    """What is between two of them does not hang in the kernel."""
+    unset = threading.Event()
+
+    def work():
+        wait.run_here_within(lambda: None, 0.01, 'the kernel')
+        unset.wait(0.05)  # longer than that part might have taken
+        return 'done'
+
+    assert wait.run_apart(work, 'all of it') == 'done'
+
+
+def test_an_error_in_a_part_can_be_handled():
+    def fail():
+        raise exceptions.KernelError('no', 22)
+
+    def work():
+        with pytest.raises(exceptions.KernelError, match='no'):
+            wait.run_here_within(fail, 60, 'the kernel')
+        return 'handled'
+
+    assert wait.run_apart(work, 'all of it') == 'handled'
+
+
+def test_a_thread_that_is_lost_ends_past_all_handlers():
+    """Such as one that cannot leave a pod's network namespace."""
+    went_on = []
+
+    def work():
+        with contextlib.suppress(Exception):
+            raise workers.ThreadLost(exceptions.KernelError('stuck', 1))
+        went_on.append(1)
+
+    with pytest.raises(exceptions.KernelError, match='stuck'):
+        wait.run_apart(work, 'all of it')
+    assert went_on == []

@@ -69,7 +69,8 @@ def test_a_thread_that_was_given_up_ends_with_its_work():
 def test_work_at_the_same_time_has_threads_of_its_own(monkeypatch):
     monkeypatch.setattr(workers, 'MOST_IDLE', 3)
     together = threading.Barrier(8)
-    jobs = [workers.start(together.wait, 'it') for _ in range(8)]
+    bound = workers.Bound(what='it')
+    jobs = [workers.start(together.wait, bound) for _ in range(8)]
     assert all(job.wait(60) for job in jobs)
     assert len(workers._idle) == 3
 
