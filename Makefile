@@ -68,8 +68,9 @@ check: $(READY)  ## ruff, mypy --strict, and the layers of the house
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/house
 
-bench: $(READY)  ## what importing and attaching cost, as ratios
-	$(BIN)/python benchmarks/bench.py
+bench: $(READY)  ## what importing, attaching and a full node cost
+	$(BIN)/python benchmarks/bench.py --json benchmarks/results/bench.json
+	$(BIN)/python benchmarks/bench_node.py --json benchmarks/results/node.json
 
 lab-bench: $(READY)  ## attach and detach beside their floor, on that hardware
 	python3 -m tools.lab run -- $(abspath $(BIN)/python) \

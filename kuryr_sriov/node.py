@@ -39,7 +39,7 @@ from kuryr_sriov.handlers.restore import Reconciled, Restorer
 from kuryr_sriov.handlers.sandboxes import Sandboxes
 from kuryr_sriov.handlers.unreadable import UnreadableRecords
 from kuryr_sriov.handlers.wiring import Wiring
-from kuryr_sriov.host import instance_metadata, ledger, linux, locks, wait
+from kuryr_sriov.host import ledger, linux, locks, wait
 
 
 class Node:
@@ -275,9 +275,23 @@ class Node:
         """Records that cannot be read, each with the VF that it keeps."""
         return self.ledger.set_aside()
 
-    def attachments(self) -> tuple[model.Attachment, ...]:
-        """Every attachment on record, also one in the making."""
-        return tuple(self.ledger.all())
+    def attachments(
+        self, *, container_id: str = '', pod_uid: str = ''
+    ) -> tuple[model.Attachment, ...]:
+        """Every attachment on record, also one in the making.
+
+        :param container_id: only those of that sandbox.
+        :param pod_uid: only those of that pod.
+        """
+        if container_id:
+            return tuple(
+                each
+                for each in self.ledger.of(container_id)
+                if pod_uid in ('', each.sandbox.pod.uid)
+            )
+        if pod_uid:
+            return self.ledger.of_pod(pod_uid)
+        return self.ledger.all()
 
     def allocated(self, pod: model.Pod) -> tuple[model.Device, ...]:
         """The VFs, and other devices, that the kubelet gave a pod.
@@ -417,9 +431,6 @@ class Node:
 
     def _identify_ports(self) -> guest_ports.IdentifyPorts:
         own = self._conf.sriov
-        metadata = instance_metadata.InstanceMetadata(
-            own.instance_metadata, own.metadata_timeout
-        )
         macs = vf_macs.VfMacs(
             self._host,
             self.ledger,
@@ -428,8 +439,18 @@ class Node:
             own.device_timeout,
         )
         return guest_ports.IdentifyPorts(
-            self.ledger, metadata.list_ports, macs.find
+            self.ledger, self._list_guest_ports, macs.find
         )
+
+    def _list_guest_ports(self) -> Sequence[model.GuestPort]:
+        # Only a virtual machine needs it, and it is a tenth of all that
+        # importing this module costs.
+        from kuryr_sriov.host import instance_metadata
+
+        own = self._conf.sriov
+        return instance_metadata.InstanceMetadata(
+            own.instance_metadata, own.metadata_timeout
+        ).list_ports()
 
     def _load_plugin(self, kind: plugins.Kind, name: str) -> Any:
         plugin = plugins.load_plugin(kind, name)

@@ -154,6 +154,10 @@ class Restorer:
             share = wait.time_left(self._timeout * others) / others
             try:
                 with wait.limit(share), contextlib.ExitStack() as held:
+                    # Most are: they cost no lock, and no look at the record
+                    # as it is under it.
+                    if unless(each):
+                        continue
                     _hold_lock(held, locks, lock_of(each), locked)
                     if self.restore(each, operation, unless):
                         restored.append(each)

@@ -291,9 +291,10 @@ class CniCommands:
         ifname = self._ifname_of(request)
         return [
             record
-            for record in self._node.attachments()
-            if record.sandbox.container_id == request.container_id
-            and ifname in ('', record.vif.ifname)
+            for record in self._node.attachments(
+                container_id=request.container_id
+            )
+            if ifname in ('', record.vif.ifname)
         ]
 
     def _ifname_of(self, request: CniRequest) -> str:

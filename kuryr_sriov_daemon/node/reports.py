@@ -96,8 +96,8 @@ class StatusReports:
             return  # nobody is left to be told, or it is not known yet
         records = {
             record.vif.ifname: record
-            for record in self._node.attachments()
-            if record.sandbox.pod.uid == uid and record.done
+            for record in self._node.attachments(pod_uid=uid)
+            if record.done
         }
         attached = {
             ifname: self._node.describe(record)

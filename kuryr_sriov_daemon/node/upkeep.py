@@ -134,7 +134,8 @@ class Upkeep:
 
     def _is_on_record(self, record: Attachment) -> bool:
         """Whether it was not given back meanwhile."""
-        return any(record.key == each.key for each in self._node.attachments())
+        left = self._node.attachments(container_id=record.sandbox.container_id)
+        return any(record.key == each.key for each in left)
 
     def _look_for_pods_without_vfs(self) -> None:
         """Pods that were started while this plugin was not in the list."""

@@ -70,9 +70,9 @@ class VfChanges:
             return
         failures = []
         promised = {vif.id: vif for vif in port.vifs}
-        for record in self._node.attachments():
+        for record in self._node.attachments(pod_uid=uid):
             newer = promised.get(record.vif.id)
-            if record.sandbox.pod.uid != uid or newer is None:
+            if newer is None:
                 continue
             try:
                 self._change_vf(record, newer)

@@ -5,6 +5,7 @@ import json
 import re
 import stat
 import tempfile
+import threading
 import time
 from concurrent import futures
 
@@ -19,6 +20,7 @@ from kuryr_sriov import (
     PermanentError,
     TransientError,
 )
+from kuryr_sriov.host import ledger
 from kuryr_sriov.host.locks import PfLocks
 from kuryr_sriov.testing.simulation.device_manager import DeviceManager
 
@@ -69,6 +71,25 @@ def test_a_pod_gets_its_vfs_and_gives_them_back(chained):
     assert chained.world.node.state() == before
     wait_for(lambda: told(chained, pod) == [])
     assert chained.runtime.succeed('DEL', 1) is None
+
+
+def test_add_and_del_read_no_record_of_other_pods(chained, monkeypatch):
+    """What they cost does not grow with what the node has."""
+    readers = set()
+    read_all = ledger.Ledger.all
+
+    def note_and_read(self):
+        readers.add(threading.current_thread().name)
+        return read_all(self)
+
+    monkeypatch.setattr(ledger.Ledger, 'all', note_and_read)
+    pod, _ = chained.promised(1)
+    chained.runtime.succeed('ADD', 1)
+    wait_for(lambda: told(chained, pod) == ['net1', 'net2'])
+    chained.runtime.succeed('CHECK', 1)
+    chained.runtime.succeed('DEL', 1)
+    wait_for(lambda: told(chained, pod) == [])
+    assert readers <= {'upkeep'}
 
 
 def test_the_neighbours_are_told_after_the_answer(chained):

@@ -12,6 +12,7 @@ from kuryr_sriov import exceptions
 from kuryr_sriov.binding.netdevice import NetdeviceDriver
 from kuryr_sriov.binding.userspace import VfioDriver
 from kuryr_sriov.handlers.restore import Reconciled
+from kuryr_sriov.host.locks import PfLocks
 from kuryr_sriov.testing.fixtures.interruption import Killed
 
 
@@ -42,6 +43,20 @@ def test_a_running_pod_is_left_alone(world):
     assert changes == []
     assert world.node.state() == running
     assert len(node.ledger.all()) == 2
+
+
+def test_running_pods_cost_no_lock(world):
+    """There may be hundreds of them, and a PF that somebody holds."""
+    world.text += 'pf_lock_timeout = 0.1\n'
+    node = world.start()
+    sandbox = attach(world, node, 1, 0)
+    pfs = {record.pf for record in node.attachments()}
+    with PfLocks(node.ledger.path.parent / 'locks', 1).hold(pfs):
+        assert node.reconcile() == Reconciled()
+        assert node.collect_garbage([sandbox.container_id]) == Reconciled()
+        lost = node.collect_garbage([]).failed
+    assert len(lost) == 2
+    assert all('pf_lock_timeout' in str(each.error) for each in lost)
 
 
 @pytest.mark.parametrize('step', ['connect', 'report', 'confirm'])

@@ -14,6 +14,7 @@ from concurrent import futures
 import pytest
 
 from kuryr_sriov import codec, exceptions, model
+from kuryr_sriov.host import ledger as ledgers
 from kuryr_sriov.host import wait
 from kuryr_sriov.host.ledger import STALE_INTENT, Ledger
 
@@ -50,6 +51,42 @@ def test_a_record_comes_back_as_it_was(ledger):
     assert ledger.of('c1', 'net2') == ledger.of('c2') == ()
     assert ledger.holder('0000:02:10.0') == record
     assert ledger.holder('0000:02:10.1') is None
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The keys of the records that were decoded."""
+    keys = []
+    real = ledgers.read_record
+
+    def note_and_read(row):
+        keys.append(row[:2])
+        return real(row)
+
+    monkeypatch.setattr(ledgers, 'read_record', note_and_read)
+    return keys
+
+
+@pytest.mark.parametrize('uid', ['uid-7', 'uid "7\u00fc'])
+def test_what_is_asked_of_one_pod_decodes_no_others_record(
+    ledger, decoded, uid
+):
+    """A node has hundreds of them."""
+    pod = model.Pod('default', 'other', uid)
+    sandbox = model.Sandbox('c7', '/run/netns/b', pod)
+    record = dataclasses.replace(
+        attachment(pci='0000:02:11.0'), sandbox=sandbox
+    )
+    ledger.save(
+        attachment(f'c{number}', pci=f'0000:02:10.{number}')
+        for number in range(5)
+    )
+    ledger.save([record])
+    assert ledger.of_pod(uid) == (record,)
+    assert ledger.of('c7') == (record,)
+    assert ledger.holder(record.pci) == record
+    assert decoded == [('c7', 'net1')] * 3
+    assert ledger.of_pod(uid[:-1]) == ()
 
 
 def test_saving_again_replaces_the_record(ledger):
