@@ -13,7 +13,7 @@ CLUSTER = PYTHONPATH=.:tests:tests/cluster:tests/kubernetes:tests/neutron \
     $(BIN)/python -m clusterlab
 
 .DEFAULT_GOAL := help
-.PHONY: cluster cluster-shell images help demo test cni neutron kubernetes coverage lab lab-shell lab-bench check bench \
+.PHONY: cluster cluster-shell images help demo test cni neutron kubernetes coverage lab lab-shell lab-bench lab-bench-cni check bench \
     bench-neutron bench-scale extend docs sample clean
 
 help:  ## this list
@@ -75,6 +75,10 @@ bench: $(READY)  ## what importing, attaching and a full node cost
 lab-bench: $(READY)  ## attach and detach beside their floor, on that hardware
 	python3 -m tools.lab run -- $(abspath $(BIN)/python) \
 	    benchmarks/lab_bench.py
+
+lab-bench-cni: $(READY)  ## the whole ADD and DEL, plugin and daemon, on that hardware
+	python3 -m tools.lab run -- $(abspath $(BIN)/python) \
+	    benchmarks/lab_cni.py
 
 bench-neutron: $(READY)  ## requests to Neutron for each pod
 	$(BIN)/python benchmarks/bench_neutron.py
