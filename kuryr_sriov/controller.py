@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from kuryr_sriov import exceptions, model, plugins
@@ -238,6 +238,14 @@ class Controller:
             vif
             for driver in self._drivers.all
             for vif in driver.refresh_vifs(vifs)
+        )
+
+    def find_active(self, vif_ids: Collection[str]) -> frozenset[str]:
+        """Ids of those of the VIFs whose traffic flows, says the provider."""
+        return frozenset(
+            vif_id
+            for driver in self._drivers.all
+            for vif_id in driver.find_active(vif_ids)
         )
 
     def collect_orphans(self, is_there: orphans.IsThere) -> tuple[str, ...]:

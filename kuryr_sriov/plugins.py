@@ -87,7 +87,8 @@ VIF_DRIVERS = Kind(
     'kuryr_sriov.drivers.base:PodVIFDriver',
     'vif_driver',
     'controller',
-    newest=2,  # policy_fields, refresh_vifs, describe_port, preflight_nodes
+    # policy_fields, refresh_vifs, find_active, describe_port, preflight_nodes
+    newest=2,
 )
 NODE_VIF_DRIVERS = Kind(
     VIF_DRIVERS.group,

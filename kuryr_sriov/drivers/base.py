@@ -9,7 +9,7 @@ Drivers are entry points in ``kuryr_sriov.subnet_drivers`` and
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from kuryr_sriov import exceptions
@@ -115,6 +115,19 @@ class PodVIFDriver(abc.ABC):
         itself, and asks little for many VIFs. Optional.
         """
         return ()
+
+    def find_active(self, vif_ids: Collection[str]) -> Iterable[str]:
+        """Ids of those of the VIFs whose traffic flows by now.
+
+        Asked every few seconds, and only for VIFs of which the provider has
+        not said so yet. By default all VIFs are listed: let it cost by the
+        number of ids where the provider can. Optional.
+        """
+        return (
+            owned.vif.id
+            for owned in self.list_vifs()
+            if owned.vif.active and owned.vif.id in vif_ids
+        )
 
     def forget_all(self) -> None:  # noqa: B027 (one that remembers nothing)
         """Forget what is remembered: another process may have acted since.

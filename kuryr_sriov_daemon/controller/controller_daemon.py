@@ -238,21 +238,24 @@ class ControllerDaemon:
         """Ask the provider for those that it has not confirmed."""
         period = self._conf.sriov_controller.confirm_period
         while not self._over.wait(period) and self._leadership.is_leader():
-            silent = [
-                str(uid)
+            silent = {
+                str(uid): port.activated.keys()
                 for uid, port in self._watched_ports.all().items()
                 if port.is_unconfirmed
-            ]
+            }
             if not silent:
                 continue
             try:
-                vifs = [owned.vif for owned in self._library.list_vifs()]
+                active = self._library.find_active(
+                    frozenset().union(*silent.values())
+                )
             except KuryrSriovError as error:
                 LOG.warning('unconfirmed VIFs: %s', error)
                 continue
-            self._reconciler.confirm(vif.id for vif in vifs if vif.active)
-            for uid in silent:
-                self._put_pod(uid)
+            self._reconciler.confirm(active)
+            for uid, vif_ids in silent.items():
+                if not active.isdisjoint(vif_ids):
+                    self._put_pod(uid)
 
     def _look_for_changes(self) -> None:
         """Have nodes and pods hear of VIFs changed at the provider."""
@@ -285,8 +288,19 @@ class ControllerDaemon:
 
     def _put_pod(self, uid: str) -> None:
         """Have a worker look at it, beside others of the same networks."""
+        self._queue.put(uid, lane=self._lane_of(uid))
+
+    def _lane_of(self, uid: str) -> Hashable:
+        """What hangs if the pod does: its networks.
+
+        Those of a pod that is gone are named by its port object. They are
+        another lane: where ports cannot be made they may well be deleted.
+        """
         kept = self._pods.get(uid)
-        self._queue.put(uid, lane=kept.networks if kept else 'released')
+        if kept is not None:
+            return kept.networks
+        port = self._ports.get(uid)
+        return 'gone', port.networks if port is not None else None
 
     def _get_nad(self, namespace: str, name: str) -> Mapping[str, Any]:
         key: Hashable = (namespace, name)

@@ -252,6 +252,18 @@ class ForgetsThePromisedVlan(Stated):
         return [replace(vif, vlan=0) for vif in vifs]
 
 
+@caught_by('test_no_traffic_flows_before_the_provider_knows_the_vf')
+class SaysThatAllAreActive(Stated):
+    def find_active(self, vif_ids):
+        return list(vif_ids)
+
+
+@caught_by('test_no_traffic_flows_before_the_provider_knows_the_vf')
+class NamesWhatNobodyAskedFor(Stated):
+    def find_active(self, vif_ids):
+        return [o.vif.id for o in self.list_vifs() if o.vif.active]
+
+
 @caught_by('test_a_released_vif_is_not_activated')
 class ActivatesWhatIsGone(Stated):
     def activate_vif(self, pod, vif, location):

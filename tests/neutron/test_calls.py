@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 
-from neutronlab.kuryr import how_to, location
+import pytest
+from neutronlab.kuryr import how_to, location, request
 from neutronlab.lab import Lab
 
 from kuryr_sriov import model
+from kuryr_sriov.clients import neutron
 from kuryr_sriov.drivers.neutron import NeutronVIFDriver
 
 
@@ -111,3 +114,35 @@ def test_release_by_a_young_process_costs_one_read(
         driver.release_vifs(pod)
 
     assert calls == ['GET /v2.0/ports']
+
+
+@pytest.mark.parametrize('at_once', [1, 2, 100])
+def test_which_ports_are_active_costs_by_those_that_are_asked_for(
+    driver: NeutronVIFDriver,
+    lab: Lab,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Callable[[Callable[[], object], str], None],
+    at_once: int,
+) -> None:
+    """However many there are: it is asked every few seconds."""
+    monkeypatch.setattr(neutron, 'IDS_AT_ONCE', at_once)
+    vifs = []
+    for number in range(5):
+        pod = model.Pod('default', f'p{number}', str(uuid.uuid4()), 'node-1')
+        asked = [request(driver, lab.net22)]
+        vifs += driver.request_vifs(pod, asked)
+        driver.activate_vif(pod, vifs[-1], location(vifs[-1], number))
+    wired, silent, *_others = vifs
+    slot = location(wired, 0).pci_slot
+    lab.neutron.set_vfs({'node-1': [{'mac': wired.mac, 'pci_slot': slot}]})
+    pair = {wired.id, silent.id}
+    eventually(
+        lambda: list(driver.find_active(pair)) == [wired.id],
+        'the port that is wired to be ACTIVE, and no other',
+    )
+
+    with lab.proxy.counted() as calls:
+        assert list(driver.find_active([*pair, 'no-port'])) == [wired.id]
+        assert list(driver.find_active([])) == []
+
+    assert calls == ['GET /v2.0/ports'] * -(-3 // at_once)

@@ -117,6 +117,14 @@ class PortObject:
         )
 
     @property
+    def networks(self) -> frozenset[str]:
+        """Of the VIFs; none where they cannot be read."""
+        try:
+            return frozenset(vif.network for vif in self.vifs)
+        except PermanentError:
+            return frozenset()
+
+    @property
     def promises(self) -> bool:
         """Whether there are VIFs."""
         return self.vifs_json not in ('[]', 'null')

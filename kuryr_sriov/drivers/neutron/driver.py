@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -172,6 +172,10 @@ class NeutronVIFDriver(base.PodVIFDriver):
             )
             for port in listed
         ]
+
+    def find_active(self, vif_ids: Collection[str]) -> tuple[str, ...]:
+        """In one request for each hundred of them, however many there are."""
+        return tuple(self._client.find_active_ports(vif_ids))
 
     def refresh_vifs(self, vifs: Sequence[model.Vif]) -> tuple[model.Vif, ...]:
         """In one listing; rates are as old as ``cache_ttl`` allows."""

@@ -94,6 +94,20 @@ class PodVIFDriverContract(Requesting, Policies):
         for now in driver.refresh_vifs([*vifs, stranger]):
             assert inactive(now) in vifs
 
+    def test_no_traffic_flows_before_the_provider_knows_the_vf(
+        self,
+        driver: base.PodVIFDriver,
+        pod: model.Pod,
+        requests: Requests,
+        location: Locate,
+    ) -> None:
+        """Else a pod is said to be connected that is not."""
+        placed, *others = driver.request_vifs(pod, requests)
+        driver.activate_vif(pod, placed, location(placed))
+        asked = {placed.id, 'no-vif', *(vif.id for vif in others)}
+        assert set(driver.find_active(asked)) <= {placed.id}
+        assert list(driver.find_active([vif.id for vif in others])) == []
+
     def test_a_released_vif_is_not_activated(
         self,
         driver: base.PodVIFDriver,
