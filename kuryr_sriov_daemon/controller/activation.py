@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
 
 from kuryr_sriov import (
     Condition,
@@ -20,9 +22,29 @@ from kuryr_sriov_daemon.controller.conditions import ACTIVE, REQUESTED
 from kuryr_sriov_daemon.controller.portcache import PortObjects
 from kuryr_sriov_daemon.podevents import PodEvent, PodEvents
 
+PATIENCE = 10.0
+"""Seconds for which the provider may be silent before that is written.
+
+Neutron's agents take one to a few. What is over by then costs no write."""
+
+
+@dataclass(slots=True)
+class _Silence:
+    """What the provider was told, and the port object does not say yet.
+
+    :param since: when it was told first.
+    :param activated: PCI address by VIF id.
+    """
+
+    since: float
+    activated: dict[str, str]
+
 
 class Activation:
-    """Tells the provider where VIFs are, and the port object what it said."""
+    """Tells the provider where VIFs are, and the port object what it said.
+
+    Thread-safe, for one thread at a time per pod.
+    """
 
     def __init__(
         self,
@@ -30,7 +52,10 @@ class Activation:
         kubernetes: Kubernetes,
         ports: PortObjects,
         events: PodEvents,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
+        self._silences: dict[str, _Silence] = {}
         self._library = library
         self._kubernetes = kubernetes
         self._ports = ports
@@ -42,6 +67,25 @@ class Activation:
         """The provider says that traffic of these flows."""
         with self._lock:
             self._confirmed = set(vif_ids)
+
+    def list_silent(
+        self, ports: Mapping[Hashable, PortObject]
+    ) -> dict[str, frozenset[str]]:
+        """Ids of activated VIFs, by the pod's uid, where some are silent.
+
+        :param ports: all port objects, by the pod's uid.
+        """
+        with self._lock:
+            for uid in self._silences.keys() - ports.keys():
+                del self._silences[str(uid)]
+            silent = {
+                uid: frozenset(silence.activated)
+                for uid, silence in self._silences.items()
+            }
+        unconfirmed = (port for port in ports.values() if port.is_unconfirmed)
+        for port in unconfirmed:
+            silent[port.pod.uid] = frozenset(port.activated)
+        return silent
 
     def update(self, port: PortObject) -> None:
         """Activate what is reported and not activated yet.
@@ -56,7 +100,7 @@ class Activation:
         }
         activated = {
             vif_id: pci
-            for vif_id, pci in port.activated.items()
+            for vif_id, pci in self._told_of(port).items()
             if vif_id in placed and placed[vif_id].location.pci_slot == pci
         }
         failure = None
@@ -73,12 +117,7 @@ class Activation:
             except KuryrSriovError as error:
                 failure = failure or error
         if failure is not None:
-            reason = type(failure).__name__
-            self._events.tell(
-                PodEvent(port.pod, reason, str(failure), 'ActivateVifs')
-            )
-            verdict = conditions.failure_of(failure)
-            self._write_conditions(port, verdict, activated)
+            self._tell_failure(port, failure, activated)
             raise failure
         if not vifs:
             verdict = conditions.NO_VIFS
@@ -86,8 +125,46 @@ class Activation:
             verdict = conditions.NOT_ATTACHED
         elif silent:
             verdict = conditions.UNCONFIRMED
+            if self._may_wait(port, activated):
+                return
         else:
             verdict = conditions.ACTIVATED
+        self._write_conditions(port, verdict, activated)
+
+    def _told_of(self, port: PortObject) -> dict[str, str]:
+        """PCI address by VIF id: what the provider has been told."""
+        with self._lock:
+            silence = self._silences.get(port.pod.uid)
+        unwritten = silence.activated if silence is not None else {}
+        return {**port.activated, **unwritten}
+
+    def _may_wait(self, port: PortObject, activated: dict[str, str]) -> bool:
+        """Whether nobody has to hear yet that the provider is silent.
+
+        Told before, of another VF, or of a failure, the verdict on the port
+        object would be wrong meanwhile.
+        """
+        said = port.conditions.get(ACTIVE)
+        if said is not None and not said.says(conditions.NOT_ATTACHED):
+            return False
+        with self._lock:
+            silence = self._silences.setdefault(
+                port.pod.uid, _Silence(self._clock(), {})
+            )
+            silence.activated = activated
+            return self._clock() < silence.since + PATIENCE
+
+    def _tell_failure(
+        self,
+        port: PortObject,
+        failure: KuryrSriovError,
+        activated: dict[str, str],
+    ) -> None:
+        reason = type(failure).__name__
+        self._events.tell(
+            PodEvent(port.pod, reason, str(failure), 'ActivateVifs')
+        )
+        verdict = conditions.failure_of(failure)
         self._write_conditions(port, verdict, activated)
 
     def _activate_vif(
@@ -108,7 +185,11 @@ class Activation:
     ) -> None:
         met = conditions.MET if port.promises else conditions.NOT_OURS
         wanted = {REQUESTED: met, ACTIVE: verdict}
-        if conditions.says_all(port, wanted) and activated == port.activated:
-            return
-        ours = conditions.merge_conditions(port, wanted)
-        self._ports.put(self._kubernetes.record(port.pod, ours, activated))
+        if (
+            not conditions.says_all(port, wanted)
+            or activated != port.activated
+        ):
+            ours = conditions.merge_conditions(port, wanted)
+            self._ports.put(self._kubernetes.record(port.pod, ours, activated))
+        with self._lock:
+            self._silences.pop(port.pod.uid, None)

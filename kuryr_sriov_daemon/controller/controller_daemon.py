@@ -238,24 +238,16 @@ class ControllerDaemon:
         """Ask the provider for those that it has not confirmed."""
         period = self._conf.sriov_controller.confirm_period
         while not self._over.wait(period) and self._leadership.is_leader():
-            silent = {
-                str(uid): port.activated.keys()
-                for uid, port in self._watched_ports.all().items()
-                if port.is_unconfirmed
-            }
+            silent = self._reconciler.list_silent(self._watched_ports.all())
             if not silent:
                 continue
+            vif_ids = frozenset[str]().union(*silent.values())
             try:
-                active = self._library.find_active(
-                    frozenset().union(*silent.values())
-                )
+                self._reconciler.confirm(self._library.find_active(vif_ids))
             except KuryrSriovError as error:
                 LOG.warning('unconfirmed VIFs: %s', error)
-                continue
-            self._reconciler.confirm(active)
-            for uid, vif_ids in silent.items():
-                if not active.isdisjoint(vif_ids):
-                    self._put_pod(uid)
+            for uid in silent:
+                self._put_pod(uid)  # which may have been silent for long
 
     def _look_for_changes(self) -> None:
         """Have nodes and pods hear of VIFs changed at the provider."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 from kuryr_sriov import (
@@ -87,6 +87,12 @@ class Reconciler:
     def confirm(self, vif_ids: Iterable[str]) -> None:
         """The provider says that traffic of these VIFs flows."""
         self._activation.confirm(vif_ids)
+
+    def list_silent(
+        self, ports: Mapping[Hashable, PortObject]
+    ) -> dict[str, frozenset[str]]:
+        """Ids of VIFs, by the pod's uid, that may not be confirmed yet."""
+        return self._activation.list_silent(ports)
 
     def waiting_for(self, nad: Hashable) -> tuple[str, ...]:
         """Uids of pods whose request failed and that name this network."""

@@ -263,6 +263,53 @@ def test_a_subnet_that_hangs_keeps_eight_workers_from_no_other(
         over.set()
 
 
+def test_a_network_whose_ports_cannot_be_deleted_keeps_no_other_ports(
+    lab: Lab,
+    world: World,
+    start: Callable[..., ControllerProcess],
+) -> None:
+    """Though more of its pods are gone than there are workers."""
+    daemon = start('one', '[sriov_controller]\nworkers = 8\n', timeout=5)
+    hung = [
+        world.make_pod(f'hung{number}', 'sriov-net1', node=NODE)
+        for number in range(40)
+    ]
+    well = [
+        world.make_pod(f'well{number}', 'sriov-net2', node=NODE)
+        for number in range(8)
+    ]
+    everybody = {pod.uid for pod in (*hung, *well)}
+    wait_for(lambda: {*owned(lab)} == everybody, SECONDS, 'all ports')
+    daemon.wait_working()
+    first = {
+        port.id for port in lab.admin.network.ports(network_id=lab.net22.id)
+    }
+    over = threading.Event()
+    asked: list[str] = []
+
+    def hang(exchange: Exchange) -> None:
+        port = exchange.path.rpartition('/')[2]
+        if exchange.method == 'DELETE' and port in first:
+            asked.append(port)
+            over.wait(600)
+
+    with lab.proxy.fault(before=hang):
+        for pod in hung:
+            world.delete_pod(pod.name)
+        wait_for(lambda: asked, SECONDS, 'a request that hangs')
+        for pod in well:
+            world.delete_pod(pod.name)
+        wait_for(
+            lambda: not {pod.uid for pod in well} & {*owned(lab)},
+            SECONDS,
+            'the ports of the other network to go',
+        )
+        # Else each of those that hang has had its turn before.
+        assert len(set(asked)) < 30
+        over.set()
+    world.wait_gone(*hung)
+
+
 def test_ports_whose_pods_are_gone_are_given_back(
     lab: Lab,
     world: World,

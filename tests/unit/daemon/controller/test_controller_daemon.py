@@ -7,9 +7,11 @@ import types
 import pytest
 from values import VIF
 
-from kuryr_sriov import Condition, Pod, PortObject, TransientError
+from kuryr_sriov import Pod, PortObject, TransientError
 from kuryr_sriov.codec import to_json
 from kuryr_sriov_daemon.controller.controller_daemon import ControllerDaemon
+
+POD = Pod('ns', 'web', 'uid-web', 'node-1')
 
 
 class Rounds:
@@ -54,26 +56,10 @@ def test_a_provider_that_is_away_ends_no_look_for_changes(daemon):
     assert seen == ['uid-1', 'uid-2', 'uid-3']
 
 
-def port_of(uid, *networks, silent=True, activated=()):
-    """A port object with a VIF on each network."""
-    vifs = [dataclasses.replace(VIF, network=one) for one in networks]
-    active = Condition('Unknown' if silent else 'True', 'Any')
-    return PortObject(
-        Pod('ns', uid, uid, 'node-1'),
-        vifs_json=to_json(tuple(vifs)),
-        activated=dict.fromkeys(activated, '0000:02:10.0'),
-        conditions={'Active': active},
-    )
-
-
 def test_only_vifs_that_are_silent_are_asked_for(daemon):
     """Their number is small, and that of all ports is not."""
-    ports = {
-        'both': port_of('both', activated=['id-1', 'id-2']),
-        'well': port_of('well', silent=False, activated=['id-3']),
-        'late': port_of('late', activated=['id-4']),
-    }
-    answers = [TransientError('away'), {'id-2'}, {'id-1', 'id-4'}, set()]
+    silent = {'both': frozenset({'1', '2'}), 'late': frozenset({'4'})}
+    answers = [frozenset({'2'}), TransientError('away'), frozenset({'4'})]
     asked, confirmed, seen = [], [], []
 
     def find_active(vif_ids):
@@ -81,35 +67,46 @@ def test_only_vifs_that_are_silent_are_asked_for(daemon):
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return frozenset(answer)
+        return answer
+
+    def list_silent(ports):
+        assert ports == 'all ports'
+        return silent
 
     daemon._library = types.SimpleNamespace(find_active=find_active)
-    daemon._reconciler = types.SimpleNamespace(confirm=confirmed.append)
-    daemon._watched_ports = types.SimpleNamespace(all=lambda: ports)
-    daemon._over = Rounds(4)
+    daemon._reconciler = types.SimpleNamespace(
+        confirm=confirmed.append, list_silent=list_silent
+    )
+    daemon._watched_ports = types.SimpleNamespace(all=lambda: 'all ports')
+    daemon._over = Rounds(3)
     daemon._put_pod = seen.append
     daemon._confirm_silent_vifs()
-    assert asked == [{'id-1', 'id-2', 'id-4'}] * 4
-    assert confirmed == [{'id-2'}, {'id-1', 'id-4'}, set()]
-    assert seen == ['both', 'both', 'late']
+    assert asked == [{'1', '2', '4'}] * 3
+    assert confirmed == [{'2'}, {'4'}]
+    assert seen == ['both', 'late'] * 3
 
 
 def test_nobody_is_asked_where_no_vif_is_silent(daemon):
-    daemon._watched_ports = types.SimpleNamespace(
-        all=lambda: {'well': port_of('well', silent=False)}
-    )
+    daemon._reconciler = types.SimpleNamespace(list_silent=lambda ports: {})
+    daemon._watched_ports = types.SimpleNamespace(all=dict)
     daemon._over = Rounds(2)
     daemon._confirm_silent_vifs()  # there is no library here
+
+
+def port_on(*networks):
+    """A port object with a VIF on each network."""
+    vifs = [dataclasses.replace(VIF, network=one) for one in networks]
+    return PortObject(POD, vifs_json=to_json(tuple(vifs)))
 
 
 def test_pods_that_are_gone_wait_behind_those_of_their_networks_only(daemon):
     pods = {'there': types.SimpleNamespace(networks=frozenset('a'))}
     ports = {
-        'there': port_of('there', 'ns/a'),
-        'gone': port_of('gone', 'ns/a', 'ns/b'),
-        'twin': port_of('twin', 'ns/b', 'ns/a'),
-        'other': port_of('other', 'ns/c'),
-        'garbled': dataclasses.replace(port_of('garbled'), vifs_json='{'),
+        'there': port_on('ns/a'),
+        'gone': port_on('ns/a', 'ns/b'),
+        'twin': port_on('ns/b', 'ns/a'),
+        'other': port_on('ns/c'),
+        'garbled': PortObject(POD, vifs_json='{'),
     }
     daemon._pods, daemon._ports = pods, ports
     lanes = {uid: daemon._lane_of(uid) for uid in [*ports, 'unknown']}

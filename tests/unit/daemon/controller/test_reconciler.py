@@ -173,6 +173,13 @@ class Scene:
             self.library, self.server, View(self.pods, ports), self.events
         )
         self.library.publish = self.reconciler.publish
+        self.now = 1000.0
+        self.reconciler._activation._clock = lambda: self.now
+
+    @property
+    def silent(self):
+        """Whom the provider is asked for, by pod."""
+        return self.reconciler.list_silent(self.server.ports)
 
     def look(self):
         """Reconcile, and again: the second time does nothing."""
@@ -291,21 +298,85 @@ def test_a_network_that_is_deleted_under_a_running_pod_changes_nothing(scene):
     assert scene.library.calls == ['release']
 
 
-def test_what_the_provider_does_not_confirm_is_confirmed_later(scene):
+def test_what_the_provider_confirms_soon_costs_no_write_more(scene):
+    """As Neutron does, whose agents take a second or two."""
     scene.library.active = False
     scene.pods['uid-web'] = kept()
     scene.look()
     scene.server.report('0000:02:10.0')
     scene.look()
-    assert scene.says('Active') == ('Unknown', 'Unconfirmed')
-    assert scene.port.is_unconfirmed
+    assert scene.says('Active') == ('False', 'NotAttached')
+    assert scene.silent == {'uid-web': {'id-1'}}
     scene.reconciler.confirm(['id-1'])
     scene.look()
     assert scene.says('Active') == ('True', 'Activated')
-    assert scene.library.calls.count('activate 0000:02:10.0') == 1
+    assert scene.server.calls == ['publish', 'record', 'record']
+    assert scene.library.calls == ['request', 'activate 0000:02:10.0']
+    assert scene.silent == {}
     scene.reconciler.confirm([])
     scene.look()
     assert scene.says('Active') == ('True', 'Activated')
+
+
+def test_what_the_provider_does_not_confirm_for_long_is_told(scene):
+    scene.library.active = False
+    scene.pods['uid-web'] = kept()
+    scene.look()
+    scene.server.report('0000:02:10.0')
+    scene.look()
+    scene.now += 9.9
+    scene.look()
+    assert scene.says('Active') == ('False', 'NotAttached')
+    scene.now += 0.1
+    scene.look()
+    assert scene.says('Active') == ('Unknown', 'Unconfirmed')
+    assert scene.port.activated == {'id-1': '0000:02:10.0'}
+    assert scene.silent == {'uid-web': {'id-1'}}
+    scene.reconciler.confirm(['id-1'])
+    scene.look()
+    assert scene.says('Active') == ('True', 'Activated')
+    assert scene.library.calls == ['request', 'activate 0000:02:10.0']
+
+
+def test_another_vf_that_is_not_confirmed_is_told_at_once(scene):
+    """Else the pod would be said to be connected on the one it had."""
+    scene.pods['uid-web'] = kept()
+    scene.look()
+    scene.server.report('0000:02:10.0')
+    scene.look()
+    scene.library.active = False
+    scene.server.report('0000:02:10.2')
+    scene.look()
+    assert scene.says('Active') == ('Unknown', 'Unconfirmed')
+    assert scene.port.activated == {'id-1': '0000:02:10.2'}
+
+
+def test_another_vf_in_the_silence_is_told_to_the_provider(scene):
+    scene.library.active = False
+    scene.pods['uid-web'] = kept()
+    scene.look()
+    for pci in ('0000:02:10.0', '0000:02:10.2'):
+        scene.server.report(pci)
+        scene.look()
+    scene.reconciler.confirm(['id-1'])
+    scene.look()
+    assert scene.says('Active') == ('True', 'Activated')
+    assert scene.port.activated == {'id-1': '0000:02:10.2'}
+    activated = scene.library.calls[1:]
+    assert activated == ['activate 0000:02:10.0', 'activate 0000:02:10.2']
+
+
+def test_of_a_pod_that_goes_in_the_silence_nothing_is_kept(scene):
+    scene.library.active = False
+    scene.pods['uid-web'] = kept()
+    scene.look()
+    scene.server.report('0000:02:10.0')
+    scene.look()
+    assert scene.silent
+    scene.pods['uid-web'] = kept(phase='Succeeded')
+    scene.look()
+    assert scene.server.ports == {}
+    assert scene.silent == {}
 
 
 def test_another_vf_is_told_as_well(scene):
