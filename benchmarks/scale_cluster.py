@@ -152,6 +152,16 @@ class Crowd:
                 return
             following = f'&continue={following}'
 
+    def count_active(self) -> int:
+        """Port objects that say that traffic flows."""
+        return sum(
+            any(
+                (one['type'], one['status']) == ('Active', 'True')
+                for one in body.get('status', {}).get('conditions', ())
+            )
+            for body in self.list_ports()
+        )
+
     def report_attached(self) -> None:
         """What the nodes' daemons report: each pod's VFs are in place."""
         config = str(self.cluster.kubeconfig('admin'))
@@ -210,11 +220,9 @@ OURS = 'pods', 'events', 'kuryrsriovports', 'network-attachment-definitions'
 WRITES = 'POST', 'PUT', 'PATCH', 'APPLY', 'DELETE'
 
 
-def writes_of(requests: collections.Counter[str]) -> int:
-    """How many of them change something."""
-    return sum(
-        count for what, count in requests.items() if what.split()[0] in WRITES
-    )
+def is_write(what: str) -> bool:
+    """Whether a request of that kind changes something."""
+    return what.split()[0] in WRITES
 
 
 class MeasuredReplica(Replica):
@@ -239,7 +247,9 @@ http_port = 0
         return self.metric(f'kuryr_sriov_controller_{name}')
 
     def cpu(self) -> float:
-        """Seconds of processor time so far."""
+        """Seconds of processor time so far; none before it starts."""
+        if self._process is None:
+            return 0.0
         text = pathlib.Path(f'/proc/{self.pid}/stat').read_text()
         words = text.rpartition(')')[2].split()
         return (int(words[11]) + int(words[12])) / TICKS

@@ -12,22 +12,29 @@ import collections
 import http.server
 import itertools
 import json
+import math
 import multiprocessing
 import threading
 import time
 import urllib.parse
 import urllib.request
 import uuid
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 LATENCY = 0.05
 """Seconds until an answer begins."""
+
+WIRED = 1.0
+"""Seconds until a port is ACTIVE, once it is said where its VF is."""
 
 PAGE = 1000
 """Ports in one page of a list."""
 
 HANGS = 'hangs'
 """Of this network no port can be made: its requests get no answer."""
+
+FILTERS = 'id', 'device_id', 'device_owner', 'description', 'status'
 
 NETWORKS = {
     'n22': ('physnet22', 3501, '10.22.0.0/16'),
@@ -46,6 +53,8 @@ class _Neutron:
 
     def __init__(self) -> None:
         self.ports: dict[str, dict[str, Any]] = {}
+        self.devices: dict[str, set[str]] = collections.defaultdict(set)
+        self.wired: dict[str, float] = {}
         self.counts: collections.Counter[str] = collections.Counter()
         self.lock = threading.Lock()
         self._numbers = itertools.count(2)
@@ -76,38 +85,63 @@ class _Neutron:
             'created_at': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
             'revision_number': 1,
         }
-        self.ports[port['id']] = port
+        with self.lock:
+            self.ports[port['id']] = port
+            self.devices[port['device_id']].add(port['id'])
         return port
 
-    def list_ports(self, query: dict[str, str]) -> dict[str, Any]:
-        """A page of those that match, in the order of their ids."""
-        wanted = {
-            key: query[key]
-            for key in ('device_id', 'device_owner', 'description')
-            if key in query
-        }
+    def update_port(self, id: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """The port, of which its agent hears now."""
+        port = self.ports[id]
+        port.update(changes, revision_number=2)
+        self.wired[id] = time.monotonic() + WIRED
+        return port
+
+    def delete_port(self, id: str) -> None:
         with self.lock:
-            ids = sorted(self.ports)
+            port = self.ports.pop(id)
+            self.devices[port['device_id']].discard(id)
+
+    def list_ports(self, query: dict[str, list[str]]) -> dict[str, Any]:
+        """A page of those that match, in the order of their ids."""
+        wanted = {key: query[key] for key in FILTERS if key in query}
+        (marker,) = query.get('marker', [''])
+        with self.lock:
+            ids: Iterable[str] = self.ports
+            if 'id' in query:
+                ids = query['id']
+            elif 'device_id' in query:
+                ids = {
+                    i for uid in query['device_id'] for i in self.devices[uid]
+                }
+            ids = sorted(ids)
         found = [
             port
-            for port in map(self.ports.get, ids)
-            if port and port['id'] > query.get('marker', '')
-            if all(port.get(key) == value for key, value in wanted.items())
+            for port in map(self._look_at, ids)
+            if port and port['id'] > marker
+            if all(port.get(key) in values for key, values in wanted.items())
         ]
         page = found[:PAGE]
         answer: dict[str, Any] = {'ports': page}
         if len(found) > PAGE:
             more = urllib.parse.urlencode(
-                {**query, 'marker': page[-1]['id'], 'limit': PAGE}
+                {**query, 'marker': page[-1]['id'], 'limit': PAGE}, doseq=True
             )
             link = {'rel': 'next', 'href': f'http://here/v2.0/ports?{more}'}
             answer['ports_links'] = [link]
         return answer
 
+    def _look_at(self, id: str) -> dict[str, Any] | None:
+        """The port as it is by now; None where it is gone."""
+        port = self.ports.get(id)
+        if port and time.monotonic() > self.wired.get(id, math.inf):
+            port['status'] = 'ACTIVE'
+        return port
+
     def show(self, collection: str, id: str) -> dict[str, Any]:
         """One object, in Neutron's form."""
         if collection == 'ports':
-            return {'port': self.ports[id]}
+            return {'port': self._look_at(id) or self.ports[id]}
         if collection == 'subnets':
             network = self.subnets[id]
             return {
@@ -146,19 +180,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.neutron.counts[f'{self.command} {words[0]}'] += 1
         time.sleep(LATENCY)
         try:
-            status, answer = self._do(words, dict(self._query(url)), body)
+            query = urllib.parse.parse_qs(url.query)
+            status, answer = self._do(words, query, body)
         except KeyError:
             status, answer = 404, {'NeutronError': {'type': 'NotFound'}}
         self._send(status, answer)
 
     do_GET = do_POST = do_PUT = do_DELETE = _answer
 
-    @staticmethod
-    def _query(url: urllib.parse.SplitResult) -> list[tuple[str, str]]:
-        return urllib.parse.parse_qsl(url.query)
-
     def _do(
-        self, words: list[str], query: dict[str, str], body: Any
+        self, words: list[str], query: dict[str, list[str]], body: Any
     ) -> tuple[int, Any]:
         neutron = self.neutron
         if words == ['']:
@@ -173,12 +204,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             made = [neutron.make_port(asked) for asked in body['ports']]
             return 201, {'ports': made}
         if self.command == 'PUT':
-            port = neutron.ports[words[1]]
-            port.update(body['port'], revision_number=2, status='ACTIVE')
-            return 200, {'port': port}
+            return 200, {'port': neutron.update_port(words[1], body['port'])}
         if self.command == 'DELETE':
-            with neutron.lock:
-                del neutron.ports[words[1]]
+            neutron.delete_port(words[1])
             return 204, None
         if len(words) == 1:
             return 200, neutron.list_ports(query)

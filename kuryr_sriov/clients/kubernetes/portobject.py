@@ -12,7 +12,8 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from sys import intern
+from typing import Any, Literal, cast
 
 from kuryr_sriov import codec, model
 from kuryr_sriov.exceptions import PermanentError
@@ -137,14 +138,18 @@ class PortObject:
 
 
 def read_port_object(body: Mapping[str, Any]) -> PortObject:
-    """The port object that a Kubernetes object describes."""
+    """The port object that a Kubernetes object describes.
+
+    The controller keeps thousands: what many of them say, such as a node, a
+    reason or a PF, is one string for all.
+    """
     metadata = body['metadata']
     spec, status = body.get('spec') or {}, body.get('status') or {}
     pod = model.Pod(
         metadata['namespace'],
         spec.get('podName', ''),
         metadata['name'],
-        spec.get('podNodeName', ''),
+        _text_of(spec, 'podNodeName'),
     )
     return PortObject(
         pod=pod,
@@ -155,22 +160,22 @@ def read_port_object(body: Mapping[str, Any]) -> PortObject:
             for one in status.get('attachments') or ()
         ),
         activated={
-            one['vifId']: one.get('pciAddress', '')
+            intern(one['vifId']): _text_of(one, 'pciAddress')
             for one in status.get('activated') or ()
         },
         found={
             one['interface']: one['vifId'] for one in status.get('found') or ()
         },
         conditions={
-            one['type']: Condition(
-                one['status'],
-                one.get('reason', ''),
-                one.get('message', ''),
+            intern(one['type']): Condition(
+                cast(Status, intern(one['status'])),
+                _text_of(one, 'reason'),
+                _text_of(one, 'message'),
                 one.get('lastTransitionTime', ''),
             )
             for one in status.get('conditions') or ()
         },
-        finalizers=tuple(metadata.get('finalizers') or ()),
+        finalizers=tuple(map(intern, metadata.get('finalizers') or ())),
         deleting=bool(metadata.get('deletionTimestamp')),
         resource_version=metadata.get('resourceVersion', ''),
     )
@@ -288,18 +293,23 @@ def _condition_body(kind: str, condition: Condition) -> dict[str, str]:
     }
 
 
+def _text_of(body: Mapping[str, Any], key: str) -> str:
+    """One string for all objects that say the same."""
+    return intern(body.get(key) or '')
+
+
 def _attachment_of(one: Mapping[str, Any], node: str) -> ReportedAttachment:
     return ReportedAttachment(
-        interface=one.get('interface', ''),
-        vif_id=one.get('vifId', ''),
+        interface=_text_of(one, 'interface'),
+        vif_id=_text_of(one, 'vifId'),
         location=model.Location(
             node=node,
-            pci_slot=one.get('pciAddress', ''),
-            pci_vendor_info=one.get('pciVendorInfo', ''),
-            physical_network=one.get('physicalNetwork', ''),
+            pci_slot=_text_of(one, 'pciAddress'),
+            pci_vendor_info=_text_of(one, 'pciVendorInfo'),
+            physical_network=_text_of(one, 'physicalNetwork'),
         ),
-        driver=one.get('driver', ''),
-        pf=one.get('pfPciAddress', ''),
+        driver=_text_of(one, 'driver'),
+        pf=_text_of(one, 'pfPciAddress'),
         attached_at=one.get('attachedAt', ''),
         message=one.get('message', ''),
     )

@@ -174,20 +174,20 @@ def _read_port(port: Mapping[str, Any]) -> Port:
     tags = port.get('tags')
     created = port.get('created_at')
     # Absent where the policy hides it from our role.
-    host = port.get('binding:host_id') or ''
+    host = sys.intern(port.get('binding:host_id') or '')
     pod, ifname = _owner_of(port['name'], port['device_id'], host)
     return Port(
         id=port['id'],
         pod=pod,
         ifname=ifname,
-        network=port['network_id'],
+        network=sys.intern(port['network_id']),
         mac=port['mac_address'].lower(),
         fixed_ips=tuple(
-            (fixed['subnet_id'], fixed['ip_address'])
+            (sys.intern(fixed['subnet_id']), fixed['ip_address'])
             for fixed in port['fixed_ips']
         ),
         host=host,
-        vif_type=port.get('binding:vif_type') or '',
+        vif_type=sys.intern(port.get('binding:vif_type') or ''),
         pci_slot=profile.get('pci_slot') or '',
         vlan=None if vlan is None else int(vlan),
         # Nova writes a string there; the port_trusted extension a boolean
@@ -217,4 +217,5 @@ def _owner_of(name: str, uid: str, node: str) -> tuple[model.Pod, str]:
         # renamed, or cut: to ask for a pod of that name would prove nothing
         namespace = pod_name = ''
         ifname = name.rpartition('/')[2]
-    return model.Pod(namespace, pod_name, uid, node), ifname
+    pod = model.Pod(sys.intern(namespace), pod_name, sys.intern(uid), node)
+    return pod, sys.intern(ifname)
