@@ -14,7 +14,7 @@ CLUSTER = PYTHONPATH=.:tests:tests/cluster:tests/kubernetes:tests/neutron \
 
 .DEFAULT_GOAL := help
 .PHONY: cluster cluster-shell images help demo test cni neutron kubernetes coverage lab lab-shell lab-bench lab-bench-cni check bench \
-    bench-neutron bench-scale extend docs sample clean
+    bench-neutron bench-scale bench-watches scale-page extend docs sample clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -85,6 +85,12 @@ bench-neutron: $(READY)  ## requests to Neutron for each pod
 
 bench-scale: $(READY)  ## what thousands of pods cost the controller
 	$(BIN)/python benchmarks/bench_scale.py $(ARGS)
+
+bench-watches: $(READY)  ## what thousands of nodes cost the API server
+	$(BIN)/python benchmarks/bench_watches.py
+
+scale-page: $(READY)  ## figures of doc/source/scale.rst, from those three
+	$(BIN)/python benchmarks/scale_page.py
 
 extend:  ## a vendor's wheel and ours, in an empty environment
 	PYTHON=$(PYTHON) tools/extend.sh

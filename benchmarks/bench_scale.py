@@ -4,52 +4,29 @@
 Each pod has two VIFs. With the ``local`` driver, and with a stand-in for
 Neutron that takes 50 ms for each answer. Times are of this machine, where
 etcd and API server run as well: what is to be read off is what a pod costs,
-and whether that grows with their number. Run it with ``make bench-scale``, or
-with other numbers of pods, whose figures go to another file.
+and whether that grows with their number. Run it with ``make bench-scale``;
+with sizes, such as ``ARGS=neutron:3000``, the figures go to another file.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
-import os
 import pathlib
-import platform
-import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
+from measured import describe_run
 from scale_phases import Row, Spent, start_bench
-from scale_table import list_misses, show_table
+from scale_table import list_misses, show_hung, show_table
 
-SIZES = 1000, 3000, 10000
 DRIVERS = 'local', 'neutron'
-RESULTS = pathlib.Path(__file__).parent / 'results'
-
-
-def describe_run() -> dict[str, str]:
-    """When, where and of what."""
-    memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-    commit = subprocess.run(
-        ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
-        cwd=RESULTS.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return {
-        'date': time.strftime('%Y-%m-%d', time.gmtime()),
-        'commit': commit.stdout.strip() or 'unknown',
-        'machine': (
-            f'{os.cpu_count()} processors, {memory / 2**30:.0f} GiB, '
-            f'{platform.machine()}, Linux {platform.release().split("-")[0]}, '
-            f'Python {platform.python_version()}'
-        ),
-        'others': (
-            f'load {os.getloadavg()[1]:.1f} before it began, by other work'
-        ),
-    }
+ALL = [(driver, pods) for pods in (1000, 3000, 10000) for driver in DRIVERS]
+RESULTS = pathlib.Path(__file__).parent / 'results' / 'scale.json'
+PART = RESULTS.with_name('scale-part.json')
 
 
 def read_rows(results: dict[str, Any]) -> list[Row]:
@@ -65,30 +42,45 @@ def read_rows(results: dict[str, Any]) -> list[Row]:
     return rows
 
 
-def main(sizes: list[int]) -> int:
-    full = sizes == list(SIZES)
-    path = RESULTS / ('scale.json' if full else 'scale-part.json')
+def read_size(word: str) -> tuple[str, int]:
+    """Driver and pods of an argument such as ``neutron:3000``."""
+    driver, _, pods = word.partition(':')
+    if driver not in DRIVERS or not pods.isdecimal():
+        raise argparse.ArgumentTypeError(f'{word}: not like neutron:3000')
+    return driver, int(pods)
+
+
+def measure_all(
+    sizes: Iterable[tuple[str, int]], path: pathlib.Path
+) -> dict[str, Any]:
+    """All figures; each size is written as soon as it is measured."""
     results: dict[str, Any] = {'measured': describe_run(), 'sizes': []}
-    rows: list[Row] = []
-    RESULTS.mkdir(exist_ok=True)
-    for count in sizes:
-        for driver in DRIVERS:
-            began = time.monotonic()
-            with start_bench() as bench:
-                rows.append(bench.measure(count, driver))
-            results['sizes'].append(dataclasses.asdict(rows[-1]))
-            path.write_text(json.dumps(results, indent=1) + '\n')
-            took = time.monotonic() - began
-            print(f'{driver}, {count:,} pods: {took:.0f} s', file=sys.stderr)
+    path.parent.mkdir(exist_ok=True)
+    for driver, pods in sizes:
+        began = time.monotonic()
+        with start_bench() as bench:
+            row = bench.measure(pods, driver)
+        results['sizes'].append(dataclasses.asdict(row))
+        path.write_text(json.dumps(results, indent=1) + '\n')
+        took = time.monotonic() - began
+        print(f'{driver}, {pods:,} pods: {took:.0f} s', file=sys.stderr)
     with start_bench() as bench:
         alone, behind = bench.beside_a_hung_subnet()
     results['hung_subnet'] = {'alone': alone, 'behind': behind}
     path.write_text(json.dumps(results, indent=1) + '\n')
+    return results
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description='See the docstring.')
+    parser.add_argument('sizes', nargs='*', type=read_size, metavar='SIZE')
+    parser.add_argument('--into', type=pathlib.Path, metavar='FILE')
+    args = parser.parse_args()
+    path = args.into or (PART if args.sizes else RESULTS)
+    results = measure_all(args.sizes or ALL, path)
+    rows = read_rows(results)
     print(show_table(rows))
-    print(
-        f'\n200 pods: {alone:.1f} s alone, {behind:.1f} s behind 100 whose '
-        'subnet hangs'
-    )
+    print(f'\n{show_hung(results["hung_subnet"])}')
     misses = list(list_misses(rows))
     for miss in misses:
         print(f'MISSED  {miss}')
@@ -97,4 +89,4 @@ def main(sizes: list[int]) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main([int(word) for word in sys.argv[1:]] or list(SIZES)))
+    sys.exit(main())

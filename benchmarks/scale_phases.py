@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from scale_cluster import Crowd, MeasuredReplica, is_write
+from scale_cluster import PAUSE, Crowd, MeasuredReplica, is_write
 from scale_neutron import HANGS, NeutronStandIn, subnet_of
 
 # scale_cluster has said where these are
@@ -151,7 +151,7 @@ class Bench:
             last, seen = seen, self._spent().api_writes
             return replica.gauge('queue_depth') == 0 and last == seen
 
-        wait_for(quiet, SECONDS, 'the controller to have nothing to do', 0.3)
+        wait_for(quiet, SECONDS, 'the controller to have nothing to do', PAUSE)
 
     @contextlib.contextmanager
     def spent(self, phase: Spent, replica: MeasuredReplica) -> Iterator[None]:
@@ -211,12 +211,19 @@ class Bench:
 
     def _activate(self, row: Row, replica: MeasuredReplica) -> None:
         with self.spent(row.activate, replica):
+            written = self._spent().api_writes
             self.crowd.report_attached()
+            wait_for(
+                lambda: self._spent().api_writes >= written + 2 * row.pods,
+                SECONDS,
+                f'{row.pods} reports and verdicts',
+                PAUSE,
+            )
             wait_for(
                 lambda: self.crowd.count_active() == row.pods,
                 SECONDS,
                 f'{row.pods} pods to be active',
-                2.0,
+                10.0,
             )
         row.rss = replica.rss()
 

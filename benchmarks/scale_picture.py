@@ -1,58 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture of ``scale.rst``, from the figures of ``make bench-scale``.
-
-Run it after them: ``python benchmarks/scale_picture.py``.
-"""
+"""The picture of ``scale.rst``, from the figures of ``make bench-scale``."""
 
 from __future__ import annotations
 
-import json
-import pathlib
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-HERE = pathlib.Path(__file__).parent
-FIGURES = HERE / 'results' / 'scale.json'
-PICTURE = HERE.parent / 'doc' / 'source' / 'images' / 'scale.svg'
+from scale_phases import Row
+from scale_table import active_cpu, cpu
 
 WIDTH, LEFT, RIGHT = 360, 62, 310
 BAR, STEP = 14, 18
-COLOURS = {'local': '#b8d4a8', 'neutron': '#8fb6ea'}
+COLOURS = {'local': '#b8d4a8', 'neutron': '#8fb6ea', 'watches': '#e3c08a'}
 NAMES = {'local': 'local driver', 'neutron': 'Neutron driver'}
-
-Row = Mapping[str, Any]
 
 
 def cpu_per_pod(row: Row) -> float:
     """Milliseconds until a pod is active."""
-    seconds: float = row['publish']['cpu'] + row['activate']['cpu']
-    return (seconds - row['standby_cpu']) / int(row['pods']) * 1000
+    return cpu(row) + active_cpu(row)
 
 
 def writes_per_pod(row: Row) -> float:
     """Of the controller to the API server, and to Neutron."""
-    verbs = 'POST', 'PUT', 'PATCH', 'APPLY', 'DELETE'
-    phases = row['publish'], row['activate']
-    count = sum(
-        number
-        for phase in phases
-        for requests in (phase['api'], phase['neutron'])
-        for what, number in requests.items()
-        if what.split()[0] in verbs
-    )
+    phases = row.publish, row.activate
+    count = sum(phase.api_writes + phase.neutron_writes for phase in phases)
     # the report of its node is not the controller's
-    return count / int(row['pods']) - 1
+    return count / row.pods - 1
 
 
 PANELS: tuple[tuple[str, Callable[[Row], float], str], ...] = (
-    ('Processor time of the controller, ms a pod', cpu_per_pod, '.1f'),
     (
-        'Its writes, to the API server and Neutron, a pod',
+        'Processor time of the controller, ms a pod',
+        lambda row: cpu(row) + active_cpu(row),
+        '.1f',
+    ),
+    (
+        'Its writes: API server and Neutron, a pod',
         writes_per_pod,
         '.1f',
     ),
-    ('Its memory, MiB', lambda row: float(row['rss']), '.0f'),
+    ('Its memory, MiB', lambda row: row.rss, '.0f'),
 )
 
 
@@ -71,7 +57,7 @@ def draw_panel(
         if pods != before:
             y += 4 if before else 0
             yield (
-                f'<text x="{LEFT - 8}" y="{y + STEP + 1}" text-anchor="end">'
+                f'<text x="{LEFT - 8}" y="{y + 12}" text-anchor="end">'
                 f'{pods}</text>'
             )
         before = pods
@@ -85,46 +71,51 @@ def draw_panel(
         y += STEP
 
 
-def draw_picture(results: Mapping[str, Any]) -> str:
-    """The whole SVG."""
-    rows = sorted(
-        results['sizes'], key=lambda row: (row['pods'], row['driver'])
-    )
-    sizes = len({row['pods'] for row in rows})
-    tall = 40 + len(rows) * STEP + (sizes - 1) * 4
-    height = 60 + len(PANELS) * tall
-    lines = [
-        '<!-- SPDX-License-Identifier: Apache-2.0 -->',
-        f'<svg xmlns="http://www.w3.org/2000/svg" '
-        f'viewBox="0 0 {WIDTH} {height}"',
-        '     font-family="system-ui, sans-serif" font-size="13" '
-        'fill="#1b1f24">',
-        '  <title>What a pod costs the controller, by the number of pods'
-        '</title>',
-        f'  <rect width="{WIDTH}" height="{height}" rx="8" fill="#ffffff"/>',
+def draw_picture(
+    rows: Iterable[Row], watches: Sequence[Mapping[str, float]]
+) -> str:
+    """The whole SVG.
+
+    :param watches: rows of ``bench_watches``.
+    """
+    rows = sorted(rows, key=lambda row: (row.pods, row.driver))
+    panels = [
+        (
+            title,
+            [(f'{row.pods:,}', row.driver, value(row)) for row in rows],
+            form,
+        )
+        for title, value, form in PANELS
     ]
-    x = 14
-    for driver, colour in COLOURS.items():
+    costs = [
+        (f'{row["watches"]:,}', 'watches', row['cpu_ms_per_write'])
+        for row in watches
+    ]
+    panels.append(('API server, ms a write, by watches', costs, '.1f'))
+    lines, top, x = [], 60, 14
+    for driver in sorted({row.driver for row in rows}):
         lines += [
-            f'  <rect x="{x}" y="17" width="{BAR}" height="{BAR}" '
-            f'fill="{colour}"/>',
-            f'  <text x="{x + 20}" y="29">{NAMES[driver]}</text>',
+            f'<rect x="{x}" y="17" width="{BAR}" height="{BAR}" '
+            f'fill="{COLOURS[driver]}"/>',
+            f'<text x="{x + 20}" y="29">{NAMES[driver]}, by pods</text>',
         ]
-        x += 130
-    for number, (title, value, form) in enumerate(PANELS):
-        bars = [
-            (f'{row["pods"]:,}', row['driver'], value(row)) for row in rows
+        x += 160
+    for title, bars, form in panels:
+        lines += draw_panel(title, bars, form, top)
+        top += 46 + len(bars) * (STEP + 4)
+    return '\n'.join(
+        [
+            '<!-- SPDX-License-Identifier: Apache-2.0 -->',
+            '<svg xmlns="http://www.w3.org/2000/svg" '
+            f'viewBox="0 0 {WIDTH} {top - 10}"',
+            '     font-family="system-ui, sans-serif" font-size="13" '
+            'fill="#1b1f24">',
+            '  <title>What a pod costs the controller, and a write the API '
+            'server</title>',
+            f'  <rect width="{WIDTH}" height="{top - 10}" rx="8" '
+            'fill="#ffffff"/>',
+            *(f'  {line}' for line in lines),
+            '</svg>',
+            '',
         ]
-        top = 60 + number * tall
-        lines += [f'  {line}' for line in draw_panel(title, bars, form, top)]
-    return '\n'.join([*lines, '</svg>', ''])
-
-
-def main() -> int:
-    PICTURE.write_text(draw_picture(json.loads(FIGURES.read_text())))
-    print(PICTURE)
-    return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+    )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Hashable, Iterable, Mapping
@@ -19,6 +20,9 @@ from kuryr_sriov import (
 
 ENDED = 'Succeeded', 'Failed'
 
+SHARED = 1024
+"""Characters: of longer annotations, which nobody needs, none is kept."""
+
 NETWORKS = 'k8s.v1.cni.cncf.io/networks'
 
 
@@ -28,12 +32,15 @@ class KeptPod:
 
     :param text: what its networks depend on, as JSON: a string costs a
         tenth of the objects that it stands for.
+    :param networks: namespace and name of each that it names; none where
+        the annotation cannot be read.
     :param phase: of its status.
     :param deleting: whether its deletion has begun.
     """
 
     pod: Pod
     text: str
+    networks: frozenset[Hashable]
     phase: str
     deleting: bool
 
@@ -46,15 +53,6 @@ class KeptPod:
     def digest(self) -> str:
         """Of what its networks depend on."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:16]
-
-    @property
-    def networks(self) -> frozenset[Hashable]:
-        """Namespace and name of each network that it names."""
-        try:
-            entries = entries_of(self.body)
-        except KuryrSriovError:
-            return frozenset()
-        return frozenset((entry.namespace, entry.name) for entry in entries)
 
     @property
     def body(self) -> dict[str, Any]:
@@ -78,9 +76,29 @@ def keep_pod(body: Mapping[str, Any]) -> KeptPod | None:
     return KeptPod(
         pod=pod_of(body),
         text=text,
+        networks=_networks_of(metadata),
         phase=(body.get('status') or {}).get('phase') or '',
         deleting=bool(metadata.get('deletionTimestamp')),
     )
+
+
+def _networks_of(metadata: Mapping[str, Any]) -> frozenset[Hashable]:
+    """One set for all pods that say the same, as those of a Deployment."""
+    annotation = metadata['annotations'][NETWORKS]
+    read = _read_networks if len(annotation) > SHARED else _share_networks
+    return read(annotation, metadata['namespace'])
+
+
+def _read_networks(annotation: str, namespace: str) -> frozenset[Hashable]:
+    metadata = {'namespace': namespace, 'annotations': {NETWORKS: annotation}}
+    try:
+        entries = entries_of({'metadata': metadata})
+    except KuryrSriovError:
+        return frozenset()
+    return frozenset((entry.namespace, entry.name) for entry in entries)
+
+
+_share_networks = functools.lru_cache(maxsize=1024)(_read_networks)
 
 
 def _network_parts(

@@ -138,7 +138,6 @@ class Reconciler:
             self._tell_too_late(kept.pod)
             return port
         self._requested[uid] = digest
-        self._library.forget(uid)  # what counts is what was published
         try:
             vifs = self._library.request(kept.body)
         except KuryrSriovError as error:
@@ -146,6 +145,8 @@ class Reconciler:
             raise
         finally:
             del self._requested[uid]
+            # What counts is what was published; it is kept but once.
+            self._library.forget(uid)
         with self._lock:
             self._unmet.pop(uid, None)
         if not vifs:
