@@ -234,6 +234,27 @@ def test_a_netdev_that_does_not_come_is_worth_a_retry(node, pci):
         Pod(node, pci)
 
 
+def test_a_mac_that_is_taken_later_is_waited_for(node, pci, monkeypatch):
+    """iavf answers before its PF has; the new MAC shows some time after."""
+    find, seen = node.host.links.find, []
+
+    def find_late(pci, netns=''):
+        link = find(pci, netns)
+        if netns:
+            seen.append(link)
+        late = netns and len(seen) < 4
+        return (
+            dataclasses.replace(link, mac=VIF.mac[:-1] + '9')
+            if late
+            else (link)
+        )
+
+    monkeypatch.setattr(node.host.links, 'find', find_late)
+    pod = Pod(node, pci, device_timeout=60)
+    assert len(seen) == 4
+    assert pod.comes_home()
+
+
 def test_a_nic_that_is_busy_after_the_move_gets_its_interface_up(
     tmp_path,
 ):
