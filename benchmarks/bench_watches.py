@@ -16,6 +16,7 @@ import socket
 import ssl
 import sys
 import tempfile
+import time
 import uuid
 
 from measured import describe_run
@@ -28,6 +29,8 @@ from kuryr_sriov import Condition, Kubernetes, KubernetesSession, Pod
 
 WATCHES = 0, 500, 1000, 2000
 WRITES = 600
+IDLE = 50.0
+"""Milliseconds of processor time in a second that are none."""
 SINCE = '2026-01-01T00:00:00Z'
 PODS = 200
 RESULTS = pathlib.Path(__file__).parent / 'results' / 'watches.json'
@@ -39,6 +42,16 @@ def spent_by(cluster: Cluster) -> float:
     words = stat.rpartition(')')[2].split()
     ticks = int(words[11]) + int(words[12])
     return ticks / os.sysconf('SC_CLK_TCK') * 1000
+
+
+def wait_idle(cluster: Cluster) -> None:
+    """Return once a server that has just started is done with itself."""
+    end = time.monotonic() + 120
+    before = 0.0
+    while (now := spent_by(cluster)) > before + IDLE:
+        assert time.monotonic() < end, 'the API server is never idle'
+        before = now
+        time.sleep(1)
 
 
 def open_watch(cluster: Cluster, number: int) -> socket.socket:
@@ -76,6 +89,7 @@ def measure(cluster: Cluster) -> list[dict[str, float]]:
         controller.record(pod, {'Active': verdict}, {})
 
     crowd.do(write, pods)
+    wait_idle(cluster)
     rows = []
     with contextlib.ExitStack() as stack:
         stack.callback(session.close)
