@@ -6,7 +6,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import json
 import pathlib
 import tempfile
 import time
@@ -123,19 +122,7 @@ class Bench:
             )
         )
         for name, net in NETS.items():
-            config = {'driverType': 'sriov', 'subnetId': subnet_of(net)}
-            cluster.create(
-                {
-                    'apiVersion': 'k8s.cni.cncf.io/v1',
-                    'kind': 'NetworkAttachmentDefinition',
-                    'metadata': {
-                        'name': name,
-                        'annotations': {
-                            'openstack.org/kuryr-config': json.dumps(config)
-                        },
-                    },
-                }
-            )
+            cluster.make_nad(name, subnet_of(net))
 
     def replica(self, name: str, driver: str) -> MeasuredReplica:
         part = LOCAL if driver == 'local' else NEUTRON

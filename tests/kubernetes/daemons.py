@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -41,19 +40,7 @@ class World:
             only the how-to's own two networks have.
         """
         subnet = subnet or RESOURCES[name].replace('physnet', 'wide')
-        config = {'driverType': 'sriov', 'subnetId': subnet}
-        self.cluster.create(
-            {
-                'apiVersion': 'k8s.cni.cncf.io/v1',
-                'kind': 'NetworkAttachmentDefinition',
-                'metadata': {
-                    'name': name,
-                    'annotations': {
-                        'openstack.org/kuryr-config': json.dumps(config)
-                    },
-                },
-            }
-        )
+        self.cluster.make_nad(name, subnet)
 
     def make_pod(
         self,

@@ -247,6 +247,22 @@ class ApiServer(Running):
         path = f'{place(thing["kind"], namespace)}?fieldValidation=Strict'
         return self.call('POST', path, thing, user)
 
+    def make_nad(self, name: str, subnet: str) -> None:
+        """A network with the how-to's configuration, on that subnet."""
+        config = {'driverType': 'sriov', 'subnetId': subnet}
+        self.create(
+            {
+                'apiVersion': 'k8s.cni.cncf.io/v1',
+                'kind': 'NetworkAttachmentDefinition',
+                'metadata': {
+                    'name': name,
+                    'annotations': {
+                        'openstack.org/kuryr-config': json.dumps(config)
+                    },
+                },
+            }
+        )
+
     def apply(self, file: pathlib.Path) -> list[Any]:
         """Make all objects of a file."""
         things = yaml.safe_load_all(file.read_text())
