@@ -11,16 +11,14 @@ import ctypes
 import os
 import socket
 import struct
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface
 
 from kuryr_sriov import model
 
-RTM_SETLINK, RTM_GETLINK, RTM_NEWADDR, RTM_NEWROUTE = 19, 18, 20, 24
+RTM_SETLINK, RTM_NEWADDR, RTM_NEWROUTE = 19, 20, 24
 REQUEST, ACK, CREATE = 1, 4, 0x400
-IFF_UP, IFF_RUNNING, NODAD = 0x1, 0x40, 0x2
+IFF_UP, NODAD = 0x1, 0x2
 ADDRESS, NAME, MTU, ALIAS, VFINFO_LIST, NET_NS_FD = 1, 3, 4, 20, 22, 28
 ALL = 0xFFFFFFFF
 NO_MAC = '00:00:00:00:00:00'
@@ -105,10 +103,7 @@ def enter(netns: int) -> None:
 
 @dataclass(frozen=True)
 class Target:
-    """What is attached where: everything is known beforehand.
-
-    :param frames: to be sent when the carrier is there.
-    """
+    """What is attached where: everything is known beforehand."""
 
     pci: str
     pf: int
@@ -116,7 +111,6 @@ class Target:
     original: model.VfState
     vif: model.Vif
     netns: str
-    frames: Sequence[bytes]
 
 
 def routes_socket() -> socket.socket:
@@ -169,7 +163,7 @@ class Netdevice:
         self._own = link(index, attribute(ADDRESS, mac(original.mac)))
 
     def attach(self) -> None:
-        """MAC, PF, move; addresses and routes; frames."""
+        """MAC, PF, move; addresses and routes."""
         here = os.open('/proc/self/ns/net', os.O_RDONLY)
         there = os.open(self._target.netns, os.O_RDONLY)
         moved = self._into + attribute(NET_NS_FD, struct.pack('=I', there))
@@ -181,25 +175,9 @@ class Netdevice:
         with routes_socket() as inside:
             for request in self._inside:
                 ask(inside, request)
-            self._announce(inside)
         enter(here)
         os.close(there)
         os.close(here)
-
-    def _announce(self, inside: socket.socket) -> None:
-        body = struct.pack('=BBHiII', 0, 0, 0, self._index, 0, 0)
-        request = message(RTM_GETLINK, 0, body)
-        interval = 0.001
-        while True:
-            (flags,) = struct.unpack_from('=I', ask(inside, request), 24)
-            if flags & IFF_RUNNING:
-                break
-            time.sleep(interval)
-            interval = min(2 * interval, 0.1)
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as packets:
-            packets.bind((self._target.vif.ifname, 0))
-            for frame in self._target.frames:
-                packets.send(frame)
 
     def detach(self) -> None:
         """Home, PF, MAC."""

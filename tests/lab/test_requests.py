@@ -27,7 +27,7 @@ COUNTS = {
             **{'get': 2, 'pf': 2, 'set': 2, 'set_vf': 1, 'find': 1},
             **{'add_address': 2, 'add_route': 2},
         },
-        {'find': 1, 'pf': 4, 'set': 2, 'set_vf': 2, 'get': 1},
+        {'find': 1, 'pf': 3, 'set': 2, 'set_vf': 2, 'get': 1},
     ),
     USERSPACE: (
         {
@@ -35,7 +35,7 @@ COUNTS = {
             **{'driver_override': 2, 'unbind': 1, 'bind': 1},
         },
         {
-            **{'get': 1, 'pf': 4, 'set_vf': 2, 'set': 1, 'reset': 1},
+            **{'get': 1, 'pf': 3, 'set_vf': 2, 'set': 1, 'reset': 1},
             **{'driver_override': 2, 'unbind': 1, 'bind': 1},
         },
     ),

@@ -59,15 +59,32 @@ class PfControl:
         return held
 
     def set(self, target: model.VfSettings, current: model.VfSettings) -> None:
-        """Make it hold ``target``; one request for all that differs.
+        """Make it hold ``target``, and read it back.
 
         :param current: what it holds now.
         :raises UnsupportedSetting: naming the first that it refuses.
         :raises LinkDown: it has no link, without which it sets no rate.
         """
+        if settings.settings_to_send(target, current) is None:
+            return
+        refusal = self.send(target, current)
+        if refusal and refusal.errno in errnos.PERHAPS_NOT_READY:
+            self.read()  # fails while it is not ready
+            refusal = self.send(target, current)
+        self._verify_applied(target, refusal)
+
+    def send(
+        self, target: model.VfSettings, current: model.VfSettings
+    ) -> exceptions.KernelError | None:
+        """Send what differs, in one request, and do not read it back.
+
+        :return: how the kernel refuses; None where it does not. It does not
+            say which setting: those that are read back tell.
+        :raises UnsupportedSetting: the NIC has no such setting.
+        """
         changes = settings.settings_to_send(target, current)
         if changes is None:
-            return
+            return None
         for name in settings.list_differing(target, current):
             if getattr(current, name) is None:
                 raise settings.unsupported(
@@ -76,19 +93,6 @@ class PfControl:
                     getattr(target, name),
                     'the NIC has none',
                 )
-        refusal = self._send_settings(changes)
-        if refusal and refusal.errno in errnos.PERHAPS_NOT_READY:
-            self.read()  # fails while it is not ready
-            refusal = self._send_settings(changes)
-        self._verify_applied(target, refusal)
-
-    def _send_settings(
-        self, changes: model.VfSettings
-    ) -> exceptions.KernelError | None:
-        """How the kernel refuses; None where it does not.
-
-        It does not say which setting: those that are read back tell.
-        """
         try:
             self._links.set_vf(self._index, self._vf, changes)
         except exceptions.KernelError as error:

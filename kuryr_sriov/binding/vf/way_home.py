@@ -157,7 +157,9 @@ class WayHome:
             return self._restore_driver(fresh, silent=False)
         current = pf.read()
         target = settings.unpin_mac(original, current)
-        pf.restore(target, current)
+        # What it accepts is read back at the end, with all the rest.
+        if pf.send(target, current) is not None:
+            pf.restore(target, pf.read())
         # Where the VF has told its MAC, the PF has forgotten it by now.
         told = original.mac == original.settings.mac and not original.pinned
         name = self._restore_driver(
@@ -209,9 +211,10 @@ class WayHome:
 
         Last, because whatever binds it to a driver clears that.
         """
-        self._host.pci.set_override(
-            self._pci, self._original.override, self._driver.device_timeout
-        )
+        if self._original.override:
+            self._host.pci.set_override(
+                self._pci, self._original.override, self._driver.device_timeout
+            )
 
     def _bring_rdma_home(self) -> None:
         """Bring its RDMA device; a driver that was bound makes another."""

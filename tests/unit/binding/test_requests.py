@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What attach and detach ask of the kernel: each request costs."""
 
+import dataclasses
 import errno
 import types
 
@@ -56,7 +57,24 @@ def test_it_comes_home_in_one_request(node, driver, attachment):
     driver.disconnect(attachment)
     made = node.host.links.requests - before
     assert (made['set'], made['remove_altname']) == (2, 0)
+    assert (made['set_vf'], made['pf']) == (2, 3)
     assert driver.snapshot(attachment.pci) == attachment.original
+
+
+def test_a_vlan_that_the_pf_keeps_is_not_taken_for_given_back(
+    node, driver, attachment, monkeypatch
+):
+    driver.connect(attachment)
+    driver.device_timeout = 0.1
+    set_vf = node.host.links.set_vf
+
+    def keep_vlan(pf_index, vf_index, settings):
+        others = {'vlan': None, 'vlan_qos': None, 'vlan_proto': None}
+        set_vf(pf_index, vf_index, dataclasses.replace(settings, **others))
+
+    monkeypatch.setattr(node.host.links, 'set_vf', keep_vlan)
+    with pytest.raises(exceptions.Owed, match='vlan 0 cannot be set'):
+        driver.disconnect(attachment)
 
 
 def test_no_carrier_is_waited_for_once(node, driver, attachment):
