@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kuryr_sriov import exceptions, model, plugins
@@ -183,11 +184,19 @@ class Controller:
         return guest_ports.complete(vif, port)
 
     def activate(
-        self, pod: model.Pod, vif: model.Vif, location: model.Location
+        self,
+        pod: model.Pod,
+        vif: model.Vif,
+        location: model.Location,
+        *,
+        wait: bool = True,
     ) -> model.Vif:
         """Tell the provider where a VIF's VF is, as the node reported.
 
         :param pod: whose VIF it is said to be; that is verified.
+        :param wait: for its traffic to flow, where its policy or kuryr.conf
+            gives a time for that; False for a host that calls
+            ``find_active`` by itself.
         :raises ProviderRefused: what is reported does not fit the VIF.
         """
         event = Event(
@@ -201,7 +210,12 @@ class Controller:
         )
         with telling(self._observe, event):
             driver = self._drivers.of_node(pod.node)
-            active = driver.activate_vif(pod, vif, location)
+            told = vif
+            if vif.policy is not None and not wait:
+                policy = replace(vif.policy, active_timeout=None)
+                told = replace(vif, policy=policy)
+            active = driver.activate_vif(pod, told, location)
+            active = replace(active, policy=vif.policy)
         self._memory.update_vif(pod.uid, active)
         return active
 

@@ -161,10 +161,6 @@ class NeutronClient:
             query = urlsplit(following[0]).query
             url, params = f'/{collection}?{query}', None
 
-    def list_agent_hosts(self) -> frozenset[str]:
-        """Hosts of the SR-IOV agents; none for a user who may not see them."""
-        return frozenset(self.list_agents())
-
     def list_agents(self) -> dict[str, bool]:
         """Whether the SR-IOV agent of each host is alive.
 

@@ -30,10 +30,11 @@ Neutron's agents take one to a few. What is over by then costs no write."""
 
 @dataclass(slots=True)
 class _Silence:
-    """What the provider was told, and the port object does not say yet.
+    """What the provider was told, and has not confirmed.
 
-    :param since: when it was told first.
-    :param activated: PCI address by VIF id.
+    :param since: when it was told first, or found to be silent.
+    :param activated: PCI address by VIF id; the port object need not say so
+        yet.
     """
 
     since: float
@@ -119,17 +120,16 @@ class Activation:
         if failure is not None:
             self._tell_failure(port, failure, activated)
             raise failure
+        verdict: Condition | None = conditions.ACTIVATED
         if not vifs:
             verdict = conditions.NO_VIFS
         elif placed.keys() != vifs.keys():
             verdict = conditions.NOT_ATTACHED
         elif silent:
-            verdict = conditions.UNCONFIRMED
-            if self._may_wait(port, activated):
-                return
-        else:
-            verdict = conditions.ACTIVATED
-        self._write_conditions(port, verdict, activated)
+            unsure = [(vifs[each], placed[each]) for each in sorted(silent)]
+            verdict = self._judge_silence(port, unsure, activated)
+        if verdict is not None:
+            self._write_conditions(port, verdict, activated)
 
     def _told_of(self, port: PortObject) -> dict[str, str]:
         """PCI address by VIF id: what the provider has been told."""
@@ -138,21 +138,40 @@ class Activation:
         unwritten = silence.activated if silence is not None else {}
         return {**port.activated, **unwritten}
 
-    def _may_wait(self, port: PortObject, activated: dict[str, str]) -> bool:
-        """Whether nobody has to hear yet that the provider is silent.
+    def _judge_silence(
+        self,
+        port: PortObject,
+        silent: Iterable[tuple[Vif, ReportedAttachment]],
+        activated: dict[str, str],
+    ) -> Condition | None:
+        """What to say of VIFs that the provider has not confirmed.
 
-        Told before, of another VF, or of a failure, the verdict on the port
-        object would be wrong meanwhile.
+        None while nobody has to hear of it.
         """
-        said = port.conditions.get(ACTIVE)
-        if said is not None and not said.says(conditions.NOT_ATTACHED):
-            return False
+        seconds = self._note_silence(port, activated)
+        for vif, place in silent:
+            timeout = vif.policy.active_timeout if vif.policy else None
+            if timeout and seconds >= timeout:
+                overdue = conditions.not_active(vif, place.location, timeout)
+                self._tell(port, overdue.reason, overdue.message)
+                return overdue
+        if seconds < PATIENCE and _may_stay_unsaid(port):
+            return None
+        return conditions.UNCONFIRMED
+
+    def _note_silence(
+        self, port: PortObject, activated: dict[str, str]
+    ) -> float:
+        """Seconds for which the provider has been silent."""
+        now = self._clock()
         with self._lock:
             silence = self._silences.setdefault(
-                port.pod.uid, _Silence(self._clock(), {})
+                port.pod.uid, _Silence(now, activated)
             )
-            silence.activated = activated
-            return self._clock() < silence.since + PATIENCE
+            if silence.activated != activated:
+                silence.since = now
+                silence.activated = activated
+            return now - silence.since
 
     def _tell_failure(
         self,
@@ -160,18 +179,22 @@ class Activation:
         failure: KuryrSriovError,
         activated: dict[str, str],
     ) -> None:
-        reason = type(failure).__name__
-        self._events.tell(
-            PodEvent(port.pod, reason, str(failure), 'ActivateVifs')
-        )
+        self._tell(port, type(failure).__name__, str(failure))
         verdict = conditions.failure_of(failure)
         self._write_conditions(port, verdict, activated)
+
+    def _tell(self, port: PortObject, reason: str, note: str) -> None:
+        self._events.tell(PodEvent(port.pod, reason, note, 'ActivateVifs'))
 
     def _activate_vif(
         self, port: PortObject, vif: Vif, place: ReportedAttachment
     ) -> bool:
         """Whether the provider says that its traffic flows."""
-        return self._library.activate(port.pod, vif, place.location).active
+        # A worker that waited for one port would keep others waiting.
+        told = self._library.activate(
+            port.pod, vif, place.location, wait=False
+        )
+        return told.active
 
     def _is_confirmed(self, port: PortObject, vif_id: str) -> bool:
         active = port.conditions.get(ACTIVE)
@@ -191,5 +214,16 @@ class Activation:
         ):
             ours = conditions.merge_conditions(port, wanted)
             self._ports.put(self._kubernetes.record(port.pod, ours, activated))
-        with self._lock:
-            self._silences.pop(port.pod.uid, None)
+        if verdict.status != conditions.UNCONFIRMED.status:
+            with self._lock:
+                self._silences.pop(port.pod.uid, None)
+
+
+def _may_stay_unsaid(port: PortObject) -> bool:
+    """Whether nobody has to hear yet that the provider is silent.
+
+    Told before, of another VF, or of a failure, the verdict on the port
+    object would be wrong meanwhile.
+    """
+    said = port.conditions.get(ACTIVE)
+    return said is None or said.says(conditions.NOT_ATTACHED)

@@ -7,9 +7,10 @@ import dataclasses
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from kuryr_sriov import Condition, PortObject
+from kuryr_sriov import Condition, Location, PortObject, Vif
 
 REQUESTED, ACTIVE = 'Requested', 'Active'
+NOT_ACTIVE = 'NotActive'
 
 MET = Condition('True', 'Promised', 'The network provider has made the VIFs.')
 NOT_ATTACHED = Condition(
@@ -29,6 +30,18 @@ NO_VIFS = Condition('False', 'NoVifs', 'There are no VIFs to activate.')
 NOT_OURS = Condition(
     'True', 'NotOurs', 'None of the networks of the pod is one of SR-IOV.'
 )
+
+
+def not_active(vif: Vif, place: Location, timeout: float) -> Condition:
+    """The condition for a VIF whose traffic does not flow in its time."""
+    return dataclasses.replace(
+        UNCONFIRMED,
+        reason=NOT_ACTIVE,
+        message=f'{vif.ifname}: the network provider has not said for '
+        f'{timeout:g} s that traffic flows: see whether its agent on host '
+        f'{place.node} runs, and sees VF {place.pci_slot} with MAC {vif.mac} '
+        'in use',
+    )
 
 
 def failure_of(error: Exception) -> Condition:

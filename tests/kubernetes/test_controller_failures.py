@@ -333,3 +333,35 @@ def test_the_same_event_is_told_once(
         return int((event.get('series') or {}).get('count', 1))
 
     wait_for(lambda: count() == 2, SECONDS, 'the event to be counted')
+
+
+def test_port_objects_that_are_refused_delay_no_others(
+    world: World, make_controller: MakeController, node: Kubernetes
+) -> None:
+    """Somebody else writes those of one node all the time; then he stops."""
+    daemon = make_controller()
+    daemon.start_leading()
+    bad = [
+        world.make_pod(f'bad{number}', node='node2') for number in range(40)
+    ]
+    uids = {pod.uid for pod in bad}
+    refused: set[str] = set()
+
+    def refuse(exchange: Exchange) -> None:
+        uid = uids & {*exchange.path.partition('?')[0].split('/')}
+        if is_write(exchange) and uid:
+            refused.update(uid)
+            exchange.status = 409
+            exchange.answer = json.dumps(
+                {'reason': 'Conflict', 'message': 'somebody was faster'}
+            ).encode()
+
+    with daemon.proxy.fault(before=refuse):
+        wait_for(lambda: refused, SECONDS, 'a refusal')
+        well = [world.make_pod(f'well{number}') for number in range(8)]
+        for port in world.wait_promised(*well):
+            slot = well.index(port.pod)
+            report(node, port, slot)
+            world.wait_says(port.pod, 'Active', 'True', 'Activated')
+        assert all('Active' not in world.says(pod, 'Active') for pod in bad)
+    world.wait_promised(*bad)

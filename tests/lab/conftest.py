@@ -70,6 +70,14 @@ def lend(lab: labnode.Lab) -> labcards.LendCard:
     return functools.partial(labcards.lend_card, lab)
 
 
+@pytest.fixture(params=labcards.CARDS)
+def card(
+    request: pytest.FixtureRequest, lend: labcards.LendCard
+) -> labnode.PlainFunction:
+    """Each of them in turn."""
+    return lend(request.param)
+
+
 @pytest.fixture
 def make_netns() -> Iterator[Callable[[], labnode.Netns]]:
     """``make_netns()``: a network namespace, deleted after the test.

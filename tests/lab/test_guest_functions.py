@@ -14,7 +14,7 @@ from typing import Any
 import labnode
 import labpods
 import pytest
-from labcards import CARDS, LendCard, MakeNetns
+from labcards import CARDS, ONE_CARD, LendCard, MakeNetns
 from labcrash import (
     STEPS,
     Doomed,
@@ -35,17 +35,11 @@ pytestmark = pytest.mark.topology('guest')
 MakeVfs = Callable[..., list[VirtualFunction]]
 OPTIONS = {'node_is_guest': 'true'}
 PEER = '192.0.2.254'
-ONE_CARD = pytest.mark.parametrize('card', ['gigabit'], indirect=True)
 
 
 @pytest.fixture
 def options() -> dict[str, str]:
     return OPTIONS
-
-
-@pytest.fixture(params=CARDS)
-def card(request: pytest.FixtureRequest, lend: LendCard) -> PlainFunction:
-    return lend(request.param)
 
 
 @pytest.fixture

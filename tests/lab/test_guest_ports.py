@@ -12,7 +12,7 @@ from pathlib import Path
 
 import labnode
 import pytest
-from labcards import CARDS, LendCard, MakeNetns
+from labcards import CARDS, ONE_CARD, LendCard, MakeNetns
 from labcrash import (
     IFNAMES,
     STEPS,
@@ -38,7 +38,6 @@ ADDRESSES_OF = {
     'virtual': ('192.168.2.8/24',),
 }
 NODE_IS_GUEST = {'node_is_guest': 'true'}
-ONE_CARD = pytest.mark.parametrize('card', ['gigabit'], indirect=True)
 
 
 def promise(
@@ -70,11 +69,6 @@ class PromisedPod(Pod):
 @pytest.fixture
 def options() -> dict[str, str]:
     return NODE_IS_GUEST
-
-
-@pytest.fixture(params=CARDS)
-def card(request: pytest.FixtureRequest, lend: LendCard) -> PlainFunction:
-    return lend(request.param)
 
 
 @pytest.fixture

@@ -81,7 +81,6 @@ def test_all_agents_are_known_though_they_fill_more_than_a_page(
     assert agents == {
         agent.host: agent.is_alive for agent in admin.network.agents()
     }
-    assert client.list_agent_hosts() == agents.keys()
     assert len(agents) > 3  # pagination_max_limit of the tests' Neutron
 
 

@@ -159,6 +159,32 @@ def test_the_provider_is_told_where_the_vf_is(world):
     assert world.controller.activate(pod_of(world.pod()), vif, location).active
 
 
+@pytest.mark.parametrize(('wait', 'seconds'), [(True, 60.0), (False, None)])
+def test_a_host_may_ask_by_itself_whether_traffic_flows(
+    world, monkeypatch, wait, seconds
+):
+    """Then the driver waits for nothing."""
+    told = []
+    activate_vif = world.controller.vifs.activate_vif
+
+    def tell(pod, vif, location):
+        told.append(vif.policy)
+        return activate_vif(pod, vif, location)
+
+    monkeypatch.setattr(world.controller.vifs, 'activate_vif', tell)
+    made, _ = world.controller.request(world.pod())
+    policy = model.Policy(active_timeout=60.0, mtu=1400)
+    vif = dataclasses.replace(made, policy=policy)
+    location = model.Location(
+        'node1', '0000:02:10.0', '8086:10ca', vif.physnet
+    )
+    active = world.controller.activate(
+        pod_of(world.pod()), vif, location, wait=wait
+    )
+    assert told == [model.Policy(active_timeout=seconds, mtu=1400)]
+    assert active.policy == policy
+
+
 def test_pods_of_machines_are_promised_networks_and_others_get_vifs(world):
     """One cluster, bare metal and VMs: the node's name decides."""
     world.conf.set_override('node_vif_drivers', {'vm-*': 'guest'}, 'sriov')

@@ -8,7 +8,6 @@ a VF that another port has, and a host to which it then moves the port.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.clients import neutron
@@ -25,10 +24,7 @@ POLL = 0.3
 
 
 class Activation:
-    """Writes ``binding:profile``. Thread-safe.
-
-    :param timeouts: seconds for a port to become ACTIVE, by resource.
-    """
+    """Writes ``binding:profile``. Thread-safe."""
 
     def __init__(
         self,
@@ -36,13 +32,11 @@ class Activation:
         store: port_store.PortStore,
         looked_up: lookups.Lookups,
         defaults: port_body.Defaults,
-        timeouts: Mapping[str, float],
     ) -> None:
         self._client = client
         self._store = store
         self._lookups = looked_up
         self._defaults = defaults
-        self._timeouts = timeouts
 
     def activate(
         self, pod: model.Pod, vif: model.Vif, location: model.Location
@@ -68,14 +62,10 @@ class Activation:
         # but here.
         if not port.bound or port.host != location.node:
             raise self._store.not_bound(port, vif.physnet, location.node)
-        port = self._wait_active(port, self._timeout_of(vif))
+        policy = vif.policy or model.Policy()
+        port = self._wait_active(port, policy.active_timeout or 0.0)
         rates = self._lookups.rates(port.qos_policy)
         return port_vif.with_settings(vif, port, rates)
-
-    def _timeout_of(self, vif: model.Vif) -> float:
-        """Seconds for the port to become ACTIVE; 0 for not to wait."""
-        said = vif.policy.active_timeout if vif.policy else None
-        return said or self._timeouts.get(vif.resource, 0.0)
 
     def _verify_report(
         self, pod: model.Pod, vif: model.Vif, location: model.Location

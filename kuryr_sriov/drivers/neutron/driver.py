@@ -19,6 +19,7 @@ from kuryr_sriov.drivers.neutron import (
     lookups,
     neutron_options,
     port_body,
+    port_request,
     port_store,
     port_vif,
 )
@@ -53,12 +54,9 @@ class NeutronVIFDriver(base.PodVIFDriver):
         self._hosts = neutron_options.read_host_names(conf)
         self._lookups = lookups.Lookups(self._client, conf.cache_ttl)
         self._store = port_store.PortStore(self._client, self._defaults)
+        self._active_timeouts = neutron_options.active_timeouts(conf)
         self._activation = activation.Activation(
-            self._client,
-            self._store,
-            self._lookups,
-            self._defaults,
-            neutron_options.active_timeouts(conf),
+            self._client, self._store, self._lookups, self._defaults
         )
         self._pods = KeyedLocks()
 
@@ -93,6 +91,10 @@ class NeutronVIFDriver(base.PodVIFDriver):
         if not pod.node:
             raise exceptions.TransientError(f'pod {pod} is on no node yet')
         pod = self._at_host(pod)
+        requests = [
+            port_request.with_active_timeout(one, self._active_timeouts)
+            for one in requests
+        ]
         self._store.load()
         with self._pods.hold(pod.uid):
             lost = self._store.known.lost_track_of(pod.uid)

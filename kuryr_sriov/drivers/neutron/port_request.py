@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from kuryr_sriov import exceptions, model
@@ -12,6 +14,23 @@ from kuryr_sriov.drivers.neutron.port_body import (
     NAME_LENGTH,
     Defaults,
 )
+
+
+def with_active_timeout(
+    request: model.NetworkRequest, timeouts: Mapping[str, float]
+) -> model.NetworkRequest:
+    """The request, with kuryr.conf's time where its NAD says none.
+
+    :param timeouts: seconds, by resource.
+    """
+    policy = request.policy or model.Policy()
+    timeout = timeouts.get(request.resource)
+    # A port that is down never becomes ACTIVE.
+    if not timeout or policy.link_state == 'disable':
+        return request
+    if policy.active_timeout is not None:
+        return request
+    return replace(request, policy=replace(policy, active_timeout=timeout))
 
 
 def to_create(

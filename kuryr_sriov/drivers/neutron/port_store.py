@@ -156,7 +156,7 @@ class PortStore:
         """
         hosts: frozenset[str] = frozenset()
         with contextlib.suppress(exceptions.KuryrSriovError):
-            hosts = self._client.list_agent_hosts()
+            hosts = frozenset(self._client.list_agents())
         known = (
             f'; {host_names.suggest(host, hosts)}: see [neutron] '
             'host_template and node_hosts'

@@ -98,3 +98,7 @@ class Lab(Running):
     def auth(self, user: str = 'kuryr') -> dict[str, str]:
         """The ``auth`` part of clouds.yaml for one of ``USERS``."""
         return self.keystone.auth(user, USERS[user][0])
+
+    def port_owners(self) -> list[str]:
+        """Whose all ports are: ``device_id``, one for each port."""
+        return sorted(port.device_id for port in self.admin.network.ports())

@@ -13,6 +13,7 @@ from kuryr_sriov import (
     Location,
     NetworkMissing,
     Pod,
+    Policy,
     PortObject,
     ProviderUnavailable,
     ReportedAttachment,
@@ -141,8 +142,9 @@ class Library:
     def forget(self, pod_uid):
         """Nothing is remembered here."""
 
-    def activate(self, pod, vif, location):
+    def activate(self, pod, vif, location, *, wait):
         assert pod == POD
+        assert not wait  # else a worker would
         self.calls.append(f'activate {location.pci_slot}')
         if self.error:
             raise self.error
@@ -158,9 +160,11 @@ class Library:
 class Events:
     def __init__(self):
         self.told = []
+        self.notes = []
 
     def tell(self, event):
         self.told.append(event.reason)
+        self.notes.append(event.note)
 
 
 class Scene:
@@ -336,6 +340,37 @@ def test_what_the_provider_does_not_confirm_for_long_is_told(scene):
     scene.look()
     assert scene.says('Active') == ('True', 'Activated')
     assert scene.library.calls == ['request', 'activate 0000:02:10.0']
+
+
+@pytest.mark.parametrize('timeout', [5.0, 30.0])
+def test_a_vif_that_is_not_active_in_its_own_time_is_told(scene, timeout):
+    """And heals by itself: the provider is asked on."""
+    policy = Policy(active_timeout=timeout)
+    scene.library.vifs = (dataclasses.replace(VIF, policy=policy),)
+    scene.library.active = False
+    scene.pods['uid-web'] = kept()
+    scene.look()
+    scene.server.report('0000:02:10.0')
+    scene.look()
+    scene.now += timeout - 0.1
+    scene.look()
+    assert scene.events.told == []
+    scene.now += 0.1
+    scene.look()
+    assert scene.says('Active') == ('Unknown', 'NotActive')
+    note = scene.port.conditions['Active'].message
+    assert {*scene.events.notes} == {note}
+    assert note == (
+        f'net1: the network provider has not said for {timeout:g} s that '
+        'traffic flows: see whether its agent on host node-1 runs, and sees '
+        'VF 0000:02:10.0 with MAC fa:16:3e:00:00:01 in use'
+    )
+    assert scene.silent == {'uid-web': {'id-1'}}
+    scene.reconciler.confirm(['id-1'])
+    scene.look()
+    assert scene.says('Active') == ('True', 'Activated')
+    assert scene.library.calls == ['request', 'activate 0000:02:10.0']
+    assert scene.silent == {}
 
 
 def test_another_vf_that_is_not_confirmed_is_told_at_once(scene):

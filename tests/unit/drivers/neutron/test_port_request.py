@@ -132,3 +132,32 @@ def test_dual_stack_with_one_address_asked_for() -> None:
         {'subnet_id': 'sub-6', 'ip_address': 'fd00::7'},
         {'subnet_id': 'sub-4'},
     ]
+
+
+@pytest.mark.parametrize(
+    ('said', 'expected'),
+    [
+        (None, 30.0),
+        (model.Policy(mtu=1400), 30.0),
+        (model.Policy(active_timeout=5.0), 5.0),
+        # it would never be ACTIVE
+        (model.Policy(link_state='disable'), None),
+    ],
+)
+def test_the_time_to_become_active_is_the_nads_or_the_resources(
+    said: model.Policy | None, expected: float | None
+) -> None:
+    timeouts = {'intel.com/a': 30.0, 'intel.com/b': 60.0}
+    asked = dataclasses.replace(REQUEST, policy=said)
+
+    found = port_request.with_active_timeout(asked, timeouts)
+
+    policy = dataclasses.replace(
+        said or model.Policy(), active_timeout=expected
+    )
+    assert found == dataclasses.replace(REQUEST, policy=policy)
+
+
+def test_a_resource_of_which_nothing_is_said_has_all_the_time() -> None:
+    found = port_request.with_active_timeout(REQUEST, {'intel.com/b': 60.0})
+    assert found == REQUEST

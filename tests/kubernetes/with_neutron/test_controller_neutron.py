@@ -3,86 +3,19 @@
 
 from __future__ import annotations
 
-import pathlib
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from daemons import SECONDS, World, report
 from faults import Exchange, Hold
 from kubelab.cluster import Cluster
 from kubelab.controllers import ControllerProcess
-from neutronlab.kuryr import write_conf
 from neutronlab.lab import Lab
 from servers import wait_for
 
 from kuryr_sriov import Kubernetes, PortObject, Vif
 
-# openstacksdk warns of what it does itself whenever it is configured
-pytestmark = [
-    pytest.mark.filterwarnings(f'ignore::{kind}')
-    for kind in ('DeprecationWarning', 'PendingDeprecationWarning')
-]
-
 NODE = 'node-1'
-
-MakeController = Callable[..., ControllerProcess]
-
-
-@pytest.fixture(scope='session')
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp('neutron')) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def clean_cloud(lab: Lab) -> Iterator[None]:
-    """Faults, ports and VFs in use end with the test that made them."""
-    yield
-    lab.proxy.reset()
-    lab.neutron.set_vfs({})
-    for port in list(lab.admin.network.ports()):
-        lab.admin.network.delete_port(port.id)
-
-
-@pytest.fixture
-def world(cluster: Cluster, lab: Lab, tmp_path: pathlib.Path) -> World:
-    """The how-to's two networks, as Neutron has them."""
-    made = World(cluster, tmp_path)
-    made.make_nad('sriov-net1', lab.net22.subnet)
-    made.make_nad('sriov-net2', lab.net23.subnet)
-    return made
-
-
-@pytest.fixture
-def start(
-    lab: Lab, make_controller: MakeController, tmp_path: pathlib.Path
-) -> Callable[..., ControllerProcess]:
-    """Makes replicas with the documented user's credentials."""
-
-    def make(name: str, more: str = '', **neutron: Any) -> ControllerProcess:
-        path = tmp_path / 'neutron.conf'
-        write_conf(lab, path, **neutron)
-        text = (
-            '[sriov]\n'
-            'vif_driver = neutron\n'
-            'default_physnet_subnets = '
-            f'physnet22:{lab.net22.subnet},physnet23:{lab.net23.subnet}\n'
-            'resource_driver_mappings = '
-            'physnet22:vfio-pci,physnet23:netdevice\n'
-            'orphan_grace = 0\n'
-        )
-        process = make_controller(name, text + path.read_text() + more)
-        process.start()
-        return process
-
-    return make
-
-
-@pytest.fixture
-def node(cluster: Cluster, connect: Any) -> Kubernetes:
-    return connect(cluster.node_token(NODE))
 
 
 def wire(lab: Lab, node: Kubernetes, *ports: PortObject) -> None:
@@ -99,11 +32,6 @@ def wire(lab: Lab, node: Kubernetes, *ports: PortObject) -> None:
             port,
             pcis=[f'0000:{bus:02x}:{16 + number:02x}.0' for bus in (2, 3)],
         )
-
-
-def owned(lab: Lab) -> list[str]:
-    """Whose the ports of Neutron are: uids, one for each port."""
-    return sorted(port.device_id for port in lab.admin.network.ports())
 
 
 def all_active(lab: Lab, vifs: list[Vif]) -> bool:
@@ -147,14 +75,14 @@ def test_failover_and_failback_make_no_port_twice(
     pods = before, between, after
     for pod in pods:
         world.wait_says(pod, 'Active', 'True', 'Activated')
-    assert owned(lab) == sorted([pod.uid for pod in pods] * 2)
+    assert lab.port_owners() == sorted([pod.uid for pod in pods] * 2)
     vifs = [vif for port in (wired, other, last) for vif in port.vifs]
     wait_for(lambda: all_active(lab, vifs), SECONDS, 'all to be ACTIVE again')
 
     for pod in pods:
         world.delete_pod(pod.name)
     wait_for(lambda: not world.ports(), SECONDS, 'the port objects to go')
-    assert owned(lab) == []
+    assert lab.port_owners() == []
 
 
 @pytest.mark.parametrize('when', ['before', 'after'])
@@ -193,13 +121,13 @@ def test_killed_while_it_asks_neutron(
         (port,) = world.wait_promised(pod)
         wire(lab, node, port)
         world.wait_says(pod, 'Active', 'True', 'Activated')
-        assert owned(lab) == [pod.uid] * 2
+        assert lab.port_owners() == [pod.uid] * 2
         assert {vif.id for vif in port.vifs} == {
             port.id for port in lab.admin.network.ports()
         }
         world.delete_pod('web')
     wait_for(lambda: not world.ports(), SECONDS, 'the port object to go')
-    assert owned(lab) == []
+    assert lab.port_owners() == []
 
 
 def test_a_neutron_that_is_away_is_told_and_heals(
@@ -219,96 +147,12 @@ def test_a_neutron_that_is_away_is_told_and_heals(
         wait_for(lambda: world.events(pod), SECONDS, 'an event')
     world.wait_promised(pod)
     world.wait_says(pod, 'Requested', 'True', 'Promised')
-    assert owned(lab) == [pod.uid] * 2
+    assert lab.port_owners() == [pod.uid] * 2
     lines = daemon.ask('/metrics')[1].splitlines()
     asked = [line for line in lines if 'provider_seconds_count{' in line]
     assert any('outcome="ProviderUnavailable"' in line for line in asked)
     made = 'request="POST ports"'
     assert any(made in line and '"done"' in line for line in asked)
-
-
-def test_a_subnet_that_hangs_keeps_eight_workers_from_no_other(
-    lab: Lab,
-    world: World,
-    start: Callable[..., ControllerProcess],
-) -> None:
-    """Though more of its pods are due than there are workers."""
-    daemon = start('one', '[sriov_controller]\nworkers = 8\n', timeout=5)
-    daemon.wait_working()
-    over = threading.Event()
-    asked: list[str] = []
-
-    def hang(exchange: Exchange) -> None:
-        body = exchange.body.decode()
-        if exchange.method == 'POST' and lab.net22.subnet in body:
-            asked.append(body)
-            over.wait(600)
-            exchange.lose_request = True  # nobody waits for its ports
-
-    with lab.proxy.fault(before=hang):
-        for number in range(60):
-            world.make_pod(f'hung{number}', 'sriov-net1', node=NODE)
-        wait_for(lambda: asked, SECONDS, 'a request that hangs')
-        well = [
-            world.make_pod(f'well{number}', 'sriov-net2', node=NODE)
-            for number in range(8)
-        ]
-        wait_for(
-            lambda: {pod.uid for pod in well} <= {*owned(lab)},
-            SECONDS,
-            'the ports of the other subnet',
-        )
-        # Else each of those that hang has had its turn before.
-        assert len(asked) < 40
-        over.set()
-
-
-def test_a_network_whose_ports_cannot_be_deleted_keeps_no_other_ports(
-    lab: Lab,
-    world: World,
-    start: Callable[..., ControllerProcess],
-) -> None:
-    """Though more of its pods are gone than there are workers."""
-    daemon = start('one', '[sriov_controller]\nworkers = 8\n', timeout=5)
-    hung = [
-        world.make_pod(f'hung{number}', 'sriov-net1', node=NODE)
-        for number in range(40)
-    ]
-    well = [
-        world.make_pod(f'well{number}', 'sriov-net2', node=NODE)
-        for number in range(8)
-    ]
-    everybody = {pod.uid for pod in (*hung, *well)}
-    wait_for(lambda: {*owned(lab)} == everybody, SECONDS, 'all ports')
-    daemon.wait_working()
-    first = {
-        port.id for port in lab.admin.network.ports(network_id=lab.net22.id)
-    }
-    over = threading.Event()
-    asked: list[str] = []
-
-    def hang(exchange: Exchange) -> None:
-        port = exchange.path.rpartition('/')[2]
-        if exchange.method == 'DELETE' and port in first:
-            asked.append(port)
-            over.wait(600)
-
-    with lab.proxy.fault(before=hang):
-        for pod in hung:
-            world.delete_pod(pod.name)
-        wait_for(lambda: asked, SECONDS, 'a request that hangs')
-        for pod in well:
-            world.delete_pod(pod.name)
-        wait_for(
-            lambda: not {pod.uid for pod in well} & {*owned(lab)},
-            SECONDS,
-            'the ports of the other network to go',
-        )
-        # Else each of those that hang has had its turn before.
-        assert len(set(asked)) < 30
-        over.set()
-    wait_for(lambda: not world.ports(), SECONDS, 'all port objects to go')
-    assert owned(lab) == []
 
 
 def test_ports_whose_pods_are_gone_are_given_back(
@@ -325,10 +169,12 @@ def test_ports_whose_pods_are_gone_are_given_back(
     daemon.kill()
     world.lose_port_object(gone)
     world.delete_pod('gone')
-    assert owned(lab) == sorted([kept.uid, gone.uid] * 2)
+    assert lab.port_owners() == sorted([kept.uid, gone.uid] * 2)
     daemon.start()
     wait_for(
-        lambda: owned(lab) == [kept.uid] * 2, SECONDS, 'the orphans to go'
+        lambda: lab.port_owners() == [kept.uid] * 2,
+        SECONDS,
+        'the orphans to go',
     )
 
 

@@ -6,19 +6,11 @@ kubelet of the node are simulated.
 """
 
 import pytest
-from daemons import SECONDS, World
-from neutronlab.kuryr import write_conf
-from neutronlab.lab import Lab
+from daemons import SECONDS
 from servers import wait_for
 from worker import Worker
 
 from kuryr_sriov.testing.simulation.simulated_node import Pf
-
-# openstacksdk warns of what it does itself whenever it is configured
-pytestmark = [
-    pytest.mark.filterwarnings(f'ignore::{kind}')
-    for kind in ('DeprecationWarning', 'PendingDeprecationWarning')
-]
 
 NODE = 'node-1'
 PFS = (
@@ -26,38 +18,14 @@ PFS = (
     Pf('0000:02:00.0', 'ens6', vfs=2, driver='i40e'),
     Pf('0000:02:00.1', 'ens8', vfs=2, driver='i40e'),
 )
-KURYR_CONF = """
-[sriov]
-vif_driver = neutron
-default_physnet_subnets = physnet22:{first},physnet23:{second}
-resource_driver_mappings = physnet22:vfio-pci,physnet23:netdevice
-[sriov_controller]
-changes_period = 1
-"""
-
-
-@pytest.fixture(scope='module')
-def lab(tmp_path_factory):
-    with Lab(tmp_path_factory.mktemp('neutron')) as running:
-        yield running
 
 
 @pytest.fixture
-def world(cluster, lab, tmp_path):
-    made = World(cluster, tmp_path)
-    made.make_nad('sriov-net1', lab.net22.subnet)
-    made.make_nad('sriov-net2', lab.net23.subnet)
-    return made
-
-
-@pytest.fixture
-def controller_process(lab, make_controller, tmp_path):
-    """With the documented user's credentials."""
-    path = tmp_path / 'neutron.conf'
-    write_conf(lab, path, cache_ttl=0)
-    text = KURYR_CONF.format(first=lab.net22.subnet, second=lab.net23.subnet)
-    process = make_controller('one', text + path.read_text())
-    process.start_leading()
+def controller_process(start):
+    """It looks for changes each second."""
+    often = '[sriov_controller]\nchanges_period = 1\n'
+    process = start('one', often, cache_ttl=0)
+    process.wait_working()
     return process
 
 

@@ -9,57 +9,23 @@ import json
 
 import nova_metadata
 import pytest
-from daemons import SECONDS, World
-from neutronlab.kuryr import write_conf
+from daemons import SECONDS
 from neutronlab.lab import Lab
 from servers import wait_for
 from worker import CONF, Worker
 
 from kuryr_sriov.testing.simulation.simulated_node import Vf
 
-# openstacksdk warns of what it does itself whenever it is configured
-pytestmark = [
-    pytest.mark.filterwarnings(f'ignore::{kind}')
-    for kind in ('DeprecationWarning', 'PendingDeprecationWarning')
-]
-
 NODE = 'vm-1'
 VFS = (
     Vf('0000:00:06.0', 'ens6', pinned=True),
     Vf('0000:00:07.0', 'ens7', pinned=True),
 )
-KURYR_CONF = """
-[sriov]
-vif_driver = neutron
-node_vif_drivers = vm-*:guest
-default_physnet_subnets = physnet22:{first},physnet23:{second}
-resource_driver_mappings = physnet22:vfio-pci,physnet23:netdevice
-"""
-
-
-@pytest.fixture(scope='module')
-def lab(tmp_path_factory):
-    with Lab(tmp_path_factory.mktemp('neutron')) as running:
-        yield running
 
 
 @pytest.fixture
-def world(cluster, lab, tmp_path):
-    made = World(cluster, tmp_path)
-    made.make_nad('sriov-net1', lab.net22.subnet)
-    made.make_nad('sriov-net2', lab.net23.subnet)
-    return made
-
-
-@pytest.fixture
-def controller_process(lab, make_controller, world, tmp_path):
-    """With the documented user's credentials."""
-    path = tmp_path / 'neutron.conf'
-    write_conf(lab, path)
-    text = KURYR_CONF.format(first=lab.net22.subnet, second=lab.net23.subnet)
-    process = make_controller('one', text + path.read_text())
-    process.start()
-    return process
+def controller_process(start):
+    return start('one', '[sriov]\nnode_vif_drivers = vm-*:guest\n')
 
 
 @pytest.fixture(params=['metadata', 'provider'])
@@ -96,8 +62,6 @@ def machine(cluster, controller, plugin, lab, request):
     (drive / 'network_data.json').write_text(text)
     yield worker
     worker.close()
-    for port in list(lab.admin.network.ports()):
-        lab.admin.network.delete_port(port.id)
 
 
 def list_all(lab: Lab, kind: str):
