@@ -40,6 +40,29 @@ def make_pods(world: World) -> tuple[list[Pod], list[Pod]]:
     return hung, well
 
 
+class Hang:
+    """Requests for ports of the first network hang, and are lost.
+
+    :param method: of those requests.
+    :ivar asked: ids of those ports, one for each request.
+    :ivar over: ends it, when set.
+    """
+
+    def __init__(self, lab: Lab, method: str) -> None:
+        self.asked: list[str] = []
+        self.over = threading.Event()
+        self._method = method
+        ports = lab.admin.network.ports(network_id=lab.net22.id)
+        self._ports = {port.id for port in ports}
+
+    def __call__(self, exchange: Exchange) -> None:
+        port = exchange.path.rpartition('/')[2]
+        if exchange.method == self._method and port in self._ports:
+            self.asked.append(port)
+            self.over.wait(600)
+            exchange.lose_request = True
+
+
 def has_place(lab: Lab, pod: Pod) -> bool:
     """Whether Neutron knows where the pod's VFs are."""
     ports = lab.admin.network.ports(device_id=pod.uid)
@@ -90,22 +113,11 @@ def test_a_network_whose_ports_cannot_be_deleted_keeps_no_other_ports(
     """Though more of its pods are gone than there are workers."""
     start('one', EIGHT_WORKERS, timeout=5)
     hung, well = make_pods(world)
-    first = {
-        port.id for port in lab.admin.network.ports(network_id=lab.net22.id)
-    }
-    over = threading.Event()
-    asked: list[str] = []
-
-    def hang(exchange: Exchange) -> None:
-        port = exchange.path.rpartition('/')[2]
-        if exchange.method == 'DELETE' and port in first:
-            asked.append(port)
-            over.wait(600)
-
+    hang = Hang(lab, 'DELETE')
     with lab.proxy.fault(before=hang):
         for pod in hung:
             world.delete_pod(pod.name)
-        wait_for(lambda: asked, SECONDS, 'a request that hangs')
+        wait_for(lambda: hang.asked, SECONDS, 'a request that hangs')
         for pod in well:
             world.delete_pod(pod.name)
         wait_for(
@@ -114,8 +126,8 @@ def test_a_network_whose_ports_cannot_be_deleted_keeps_no_other_ports(
             'the ports of the other network to go',
         )
         # Else each of those that hang has had its turn before.
-        assert len(set(asked)) < 30
-        over.set()
+        assert len(set(hang.asked)) < 30
+        hang.over.set()
     wait_for(lambda: not world.ports(), SECONDS, 'all port objects to go')
     assert lab.port_owners() == []
 
@@ -130,18 +142,7 @@ def test_a_network_whose_vfs_cannot_be_told_keeps_no_other_pods(
     start('one', EIGHT_WORKERS, timeout=5)
     hung, well = make_pods(world)
     ports = world.ports()
-    first = {
-        port.id for port in lab.admin.network.ports(network_id=lab.net22.id)
-    }
-    over = threading.Event()
-    asked: list[str] = []
-
-    def hang(exchange: Exchange) -> None:
-        port = exchange.path.rpartition('/')[2]
-        if exchange.method == 'PUT' and port in first:
-            asked.append(port)
-            over.wait(600)
-            exchange.lose_request = True
+    hang = Hang(lab, 'PUT')
 
     def place(pods: list[Pod], bus: int) -> None:
         for number, pod in enumerate(pods):
@@ -151,7 +152,7 @@ def test_a_network_whose_vfs_cannot_be_told_keeps_no_other_pods(
 
     with lab.proxy.fault(before=hang):
         place(hung, 2)
-        wait_for(lambda: asked, SECONDS, 'a request that hangs')
+        wait_for(lambda: hang.asked, SECONDS, 'a request that hangs')
         place(well, 3)
         for pod in well:
             wait_for(
@@ -160,8 +161,8 @@ def test_a_network_whose_vfs_cannot_be_told_keeps_no_other_pods(
                 f'Neutron to know the VF of {pod}',
             )
         # Else each of those that hang has had its turn before.
-        assert len(set(asked)) < 30
-        over.set()
+        assert len(set(hang.asked)) < 30
+        hang.over.set()
     for pod in (*hung, *well):
         world.delete_pod(pod.name)
     wait_for(lambda: not world.ports(), SECONDS, 'all port objects to go')
