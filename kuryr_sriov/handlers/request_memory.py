@@ -28,7 +28,8 @@ class _Recent(Generic[T]):
         self._values: OrderedDict[str, T] = OrderedDict()
 
     def get(self, uid: str) -> T | None:
-        return self._values.get(uid)
+        with self._lock:
+            return self._values.get(uid)
 
     def put(self, uid: str, value: T) -> None:
         with self._lock:

@@ -4,6 +4,7 @@
 import types
 
 import pytest
+from guards import guard
 
 from kuryr_sriov import exceptions
 from kuryr_sriov.drivers.guest import GuestVIFDriver
@@ -26,7 +27,7 @@ def test_it_describes_what_is_in_the_file_and_nothing_else(conf, tmp_path):
         'subnets:\n'
         '- {id: subnet-1, network: a, physnet: p, cidr: 10.1.0.0/24}\n'
     )
-    driver = GuestVIFDriver(conf)
+    driver = guard(GuestVIFDriver(conf), '_read')
     subnet = driver.describe_subnet('subnet-1')
     assert (subnet.network, subnet.physnet) == ('a', 'p')
     with pytest.raises(exceptions.ProviderRefused, match=r'subnet-9.*yaml'):

@@ -4,6 +4,7 @@
 import dataclasses
 
 import pytest
+from guards import guard
 
 from kuryr_sriov import (
     Location,
@@ -44,7 +45,7 @@ class Scene:
         self.asked = []
         self.told = []
         self.published = []
-        self.changes = ChangedVifs(self, self, self, self)
+        self.changes = guard(ChangedVifs(self, self, self, self), '_newer')
 
     def refresh_vifs(self, vifs):
         self.asked.append([vif.id for vif in vifs])

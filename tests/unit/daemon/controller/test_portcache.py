@@ -2,6 +2,7 @@
 """A port object is as it was written last, by us or by whoever came after."""
 
 import pytest
+from guards import guard
 
 from kuryr_sriov import Change, Pod, PortObject
 from kuryr_sriov_daemon.controller.portcache import PortObjects
@@ -21,7 +22,7 @@ def watched():
 
 @pytest.fixture
 def ports(watched):
-    ports = PortObjects()
+    ports = guard(PortObjects(), '_written', '_gone')
     ports.read_from(watched)
     return ports
 

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 
 import pytest
+from guards import guard
 
 from kuryr_sriov import (
     Change,
@@ -171,11 +172,15 @@ class Scene:
     def __init__(self):
         self.server, self.library = Server(), Library()
         self.events, self.pods = Events(), {}
-        ports = PortObjects()
+        ports = guard(PortObjects(), '_written', '_gone')
         ports.read_from(self.server)
-        self.reconciler = Reconciler(
-            self.library, self.server, View(self.pods, ports), self.events
+        self.reconciler = guard(
+            Reconciler(
+                self.library, self.server, View(self.pods, ports), self.events
+            ),
+            '_unmet',
         )
+        guard(self.reconciler._activation, '_silences', '_confirmed')
         self.library.publish = self.reconciler.publish
         self.now = 1000.0
         self.reconciler._activation._clock = lambda: self.now

@@ -2,6 +2,7 @@
 """A change at the provider that is on its way is no drift; all else is."""
 
 import pytest
+from guards import guard
 
 from kuryr_sriov import Drifted
 from kuryr_sriov_daemon.node import drift_watch
@@ -33,7 +34,7 @@ def node():
 
 @pytest.fixture
 def watch(node, clock):
-    return drift_watch.DriftWatch(node, 100)
+    return guard(drift_watch.DriftWatch(node, 100), '_first_seen')
 
 
 def test_what_may_settle_is_drift_once_it_has_lasted(node, watch, clock):

@@ -5,6 +5,7 @@ import threading
 from concurrent import futures
 
 import pytest
+from guards import guard
 
 from kuryr_sriov import TransientError
 from kuryr_sriov_daemon.node.sandboxes import Sandboxes
@@ -12,7 +13,7 @@ from kuryr_sriov_daemon.node.sandboxes import Sandboxes
 
 @pytest.fixture
 def sandboxes():
-    return Sandboxes()
+    return guard(Sandboxes(), '_sandboxes')
 
 
 def test_an_add_alone_goes_on(sandboxes):
@@ -82,7 +83,8 @@ def test_an_add_that_waits_for_its_turn_finds_that_it_was_deleted(sandboxes):
         deleted.result()
 
 
-def test_nothing_is_kept_of_sandboxes_that_are_done(sandboxes):
+def test_nothing_is_kept_of_sandboxes_that_are_done():
+    sandboxes = Sandboxes()
     with sandboxes.adding('a'), sandboxes.deleting('a', 60):
         assert sandboxes._sandboxes
     assert not sandboxes._sandboxes

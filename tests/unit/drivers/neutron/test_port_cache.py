@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Iterator
 
 import hypothesis.strategies as st
+from guards import guard
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     invariant,
@@ -33,7 +34,7 @@ class KnownPortsMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.known = KnownPorts()
+        self.known = guard(KnownPorts(), '_pods', '_slots', '_slot_of')
         self.ports: dict[str, Port] = {}
         self.holders: dict[str, str] = {}
 
