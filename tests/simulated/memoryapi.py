@@ -63,6 +63,10 @@ class MemoryApi(http.server.ThreadingHTTPServer):
         with self.changed:
             return self._objects.get(key)
 
+    def queries(self, path):
+        """Of the requests for that path so far."""
+        return [query for _, asked, query in self.calls if asked == path]
+
     def list(self, kind):
         """All objects of ``(prefix, plural)``."""
         with self.changed:
@@ -72,7 +76,11 @@ class MemoryApi(http.server.ThreadingHTTPServer):
         """Make or replace an object; it as it is then."""
         with self.changed:
             version = str(next(self._versions))
-            made = {'namespace': key[2], 'name': key[3], 'uid': key[3]}
+            made = {
+                'namespace': key[2],
+                'name': key[3],
+                'uid': f'uid of {key[1]} {key[3]}',
+            }
             held = body.get('metadata', {})
             body = {
                 'kind': 'Object',

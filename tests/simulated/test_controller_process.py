@@ -221,6 +221,10 @@ def test_from_a_pod_to_traffic_and_back(cluster):
     assert one.end() == 0
     assert cluster.lease_holder() == ''
     assert cluster.events() == []
+    pods = cluster.api.queries('/api/v1/pods')
+    # pods that are on no node yet are of no interest
+    assert {query['fieldSelector'] for query in pods} == {'spec.nodeName!='}
+    assert [query.get('watch') for query in pods] == [None, '1']
 
 
 def test_the_other_replica_goes_on_where_the_first_has_ended(cluster):

@@ -45,8 +45,8 @@ def record_of(pod, container_id='c1', ifname='net1'):
         Sandbox(container_id, f'/run/netns/{container_id}', pod),
         dataclasses.replace(VIF, ifname=ifname),
         PCI,
-        'netdevice',
-        VfState('iavf'),
+        driver='netdevice',
+        original=VfState('iavf'),
     )
 
 
