@@ -73,7 +73,10 @@ def test_an_address_that_another_has_is_named():
     first = HealthServer(('127.0.0.1', 0), registry, live=(), ready=())
     first.start()
     try:
-        with pytest.raises(PermanentError, match=f'port {first.port}, .*in'):
+        with pytest.raises(
+            PermanentError,
+            match=f'listen on 127.0.0.1, port {first.port}, .*in',
+        ):
             HealthServer(
                 ('127.0.0.1', first.port), registry, live=(), ready=()
             )

@@ -9,6 +9,7 @@ import threading
 import urllib.parse
 
 import pytest
+from guards import guard
 
 from kuryr_sriov.clients.kubernetes.session import KubernetesSession
 
@@ -160,6 +161,6 @@ def server():
 @pytest.fixture
 def session(server):
     with contextlib.closing(
-        KubernetesSession(server.url, timeout=5.0)
+        guard(KubernetesSession(server.url, timeout=5.0), '_connected')
     ) as opened:
         yield opened

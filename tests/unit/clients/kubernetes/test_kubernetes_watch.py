@@ -5,6 +5,7 @@ import contextlib
 import threading
 
 import pytest
+from guards import guard
 
 from kuryr_sriov.clients.kubernetes import watch
 from kuryr_sriov.clients.kubernetes.watch import Change, ObjectCache
@@ -86,6 +87,7 @@ class Followed:
             self._note,
             **options,
         )
+        guard(self.cache, '_stream')
         self._thread = threading.Thread(target=self.cache.run)
         self._thread.start()
 
