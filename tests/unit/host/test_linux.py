@@ -3,7 +3,9 @@
 
 import pathlib
 
-from kuryr_sriov.host.linux import NodeHost
+import pytest
+
+from kuryr_sriov.host.linux import NodeHost, is_virtual
 
 
 def test_it_is_the_running_kernel():
@@ -24,3 +26,29 @@ def test_a_container_sees_it_elsewhere(tmp_path):
     host = NodeHost(tmp_path)
     assert host.boot_id() == 'b9de76b7'
     assert host.pci.functions.list_all() == []
+
+
+@pytest.mark.parametrize(
+    ('cpuinfo', 'virtual'),
+    [
+        ('flags : fpu hypervisor lahf_lm\n', True),
+        ('processor : 0\nflags : fpu\nflags : hypervisor\n', False),
+        ('model name : hypervisor\nflags : fpu vmx\n', False),
+        ('bugs : hypervisor\n', False),
+        (None, False),
+    ],
+)
+def test_a_virtual_machine_is_known_by_its_first_cpu(
+    tmp_path, cpuinfo, virtual
+):
+    (tmp_path / 'proc').mkdir()
+    if cpuinfo is not None:
+        (tmp_path / 'proc/cpuinfo').write_text(cpuinfo)
+    assert is_virtual(tmp_path) is virtual
+    assert NodeHost(tmp_path).is_guest is virtual
+    assert NodeHost(tmp_path, is_guest=not virtual).is_guest is not virtual
+
+
+def test_a_virtual_machine_is_known_by_its_devicetree(tmp_path):
+    (tmp_path / 'proc/device-tree/hypervisor').mkdir(parents=True)
+    assert is_virtual(tmp_path)

@@ -152,6 +152,35 @@ def test_a_request_that_is_cut_short_is_refused(server, path):
             assert b'cut short' in answer.read()
 
 
+def test_a_request_may_be_as_large_as_is_said_and_no_larger(
+    server, path, monkeypatch
+):
+    monkeypatch.setattr(cni_server, 'LARGEST', len(CONFIG))
+    assert ask(path)[0] == 200
+    status, body = ask(path, CONFIG + b' ')
+    assert (status, body['code']) == (400, 6)
+    assert f'more than {len(CONFIG)} bytes' in body['msg']
+
+
+def test_an_answer_says_how_long_it_is_and_is_the_last(server, path):
+    with contextlib.closing(Connection(path)) as connection:
+        connection.request('POST', '/cni', CONFIG, HEADERS)
+        response = connection.getresponse()
+        data = response.read()
+        length = response.getheader('Content-Length')
+    assert int(length) == len(data) > 0
+    assert response.getheader('Connection') == 'close'
+
+
+def test_it_ends_all_the_same_where_somebody_has_removed_its_socket(
+    path, commands
+):
+    server = CniServer(path, commands)
+    path.unlink()
+    assert server.stop(10)
+    assert not server._thread.is_alive()
+
+
 def test_a_client_that_sends_nothing_does_not_stay(
     path, commands, monkeypatch
 ):
