@@ -11,6 +11,7 @@ import pytest
 from kuryr_sriov import exceptions
 from kuryr_sriov.binding.netdevice import NetdeviceDriver
 from kuryr_sriov.binding.userspace import VfioDriver
+from kuryr_sriov.handlers.events import Event
 from kuryr_sriov.handlers.restore import Reconciled
 from kuryr_sriov.host.locks import PfLocks
 from kuryr_sriov.testing.fixtures.interruption import Killed
@@ -213,7 +214,8 @@ def spoil_record(world, container_id):
 
 
 def test_an_unreadable_record_is_set_aside_and_stops_nobody(world, caplog):
-    node = world.start()
+    told = []
+    node = world.start(observe=told.append)
     spoilt = world.sandbox(1, world.vf(1, 0))
     node.attach(spoilt, [world.vif('net1', 1)])
     lost = world.sandbox(2, world.vf(1, 1))
@@ -230,6 +232,15 @@ def test_an_unreadable_record_is_set_aside_and_stops_nobody(world, caplog):
     )
     assert isinstance(failed.error, exceptions.LedgerError)
     assert 'cannot be read' in caplog.text
+    (aside,) = [event for event in told if event.step == 'set-aside']
+    assert aside == Event(
+        *('set-aside', 'failed', 'set-aside'),
+        container_id=spoilt.container_id,
+        ifname='net1',
+        pci=failed.pci,
+        error=aside.error,
+    )
+    assert 'cannot be read and is set aside: ' in str(aside.error)
     node.detach(spoilt.container_id)
     node.collect_garbage([])
     assert [r.pci for r in node.set_aside()] == [world.vf(1, 0).pci]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How ``kuryr-sriov`` begins and ends."""
 
+import contextlib
 import importlib
 import importlib.metadata
 import logging
@@ -13,7 +14,12 @@ import pytest
 from kuryr_sriov import exceptions
 from kuryr_sriov.cmd import arguments
 from kuryr_sriov.cmd.inventory import survey
-from kuryr_sriov.cmd.main import COMMANDS, main
+from kuryr_sriov.cmd.main import (
+    COMMANDS,
+    DAEMON_COMMANDS,
+    _build_parser,
+    main,
+)
 
 
 def ending(monkeypatch, error):
@@ -33,6 +39,23 @@ def test_each_command_explains_itself(command, capsys):
     shown = capsys.readouterr().out
     assert f'usage: kuryr-sriov {command}' in shown
     assert '--json' in shown
+
+
+@pytest.mark.parametrize('command', [*COMMANDS, *DAEMON_COMMANDS])
+def test_each_option_says_what_it_is_for(command):
+    parser = _build_parser()
+    with contextlib.suppress(SystemExit):
+        parser.parse_args([command, '--no-such-option'])
+    (commands,) = parser._subparsers._group_actions
+    actions = commands.choices[command]._actions
+    assert {'--json', '--debug', '--help'} <= {
+        name for action in actions for name in action.option_strings
+    }
+    for action in actions:
+        assert action.help or not action.option_strings, action
+        takes_value = action.option_strings and action.nargs != 0
+        if takes_value and not action.choices:
+            assert action.metavar.isupper(), action
 
 
 def test_the_commands_are_listed(capsys):

@@ -4,6 +4,7 @@
 import multiprocessing
 import os
 import signal
+import stat
 import threading
 
 import pytest
@@ -29,6 +30,15 @@ def test_a_second_thread_waits_until_the_first_is_done(tmp_path):
         order.append('first')
     thread.join()
     assert order == ['first', 'second']
+
+
+def test_nobody_else_reads_or_takes_a_lock(tmp_path):
+    state = tmp_path / 'lib' / 'locks'
+    with PfLocks(state, timeout=10).hold([PF]):
+        (file,) = state.iterdir()
+        assert file.name == f'{PF}.lock'
+        assert stat.S_IMODE(state.stat().st_mode) == 0o700
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 def test_another_pf_is_free(tmp_path):
