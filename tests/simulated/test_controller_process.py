@@ -15,6 +15,7 @@ from nodedaemon import wait_for
 
 from kuryr_sriov import (
     Condition,
+    Controller,
     Kubernetes,
     KubernetesSession,
     Location,
@@ -215,6 +216,11 @@ def test_from_a_pod_to_traffic_and_back(cluster):
     cluster.report(pod)
     cluster.wait_says(pod, 'Active', 'Activated')
     assert one.ask('/healthz') == one.ask('/readyz') == 'ok\n'
+    assert [thread.name for thread in one.daemon._threads] == [
+        *('events', 'lease'),
+        *('watch pods', 'watch networks', 'watch port objects'),
+        *('worker 0', 'worker 1', 'orphans', 'confirm', 'changes'),
+    ]
     assert one.metric('kuryr_sriov_controller_leader') == 1
     cluster.delete_pod(pod)
     wait_for(lambda: cluster.port(pod) is None)
@@ -227,7 +233,13 @@ def test_from_a_pod_to_traffic_and_back(cluster):
     assert [query.get('watch') for query in pods] == [None, '1']
 
 
-def test_the_other_replica_goes_on_where_the_first_has_ended(cluster):
+def test_the_other_replica_goes_on_where_the_first_has_ended(
+    cluster, monkeypatch
+):
+    led = []
+    monkeypatch.setattr(
+        Controller, 'gain_leadership', lambda library: led.append(library)
+    )
     one = cluster.make_replica('one').start()
     pod = cluster.make_pod('web', 'net')
     cluster.wait_says(pod, 'Active', 'NotAttached')
@@ -241,6 +253,8 @@ def test_the_other_replica_goes_on_where_the_first_has_ended(cluster):
     cluster.wait_says(late, 'Active', 'NotAttached')
     wait_for(lambda: cluster.port(pod) is None)
     assert cluster.lease_holder() == 'two'
+    # each begins with nothing that it knew before
+    assert led == [one.daemon._library, two.daemon._library]
 
 
 def test_a_replica_that_waits_ends_when_it_is_told(cluster):

@@ -2,6 +2,7 @@
 """Who acts, whatever clocks, conflicts and API servers do."""
 
 import threading
+import types
 
 import pytest
 
@@ -217,6 +218,28 @@ def test_it_waits_for_its_turn_and_keeps_it(leases):
     keeping.join(10)
     assert not keeping.is_alive()
     assert not one.is_leader()
+
+
+def test_between_two_looks_it_waits_about_its_period(pair, leases):
+    one, two = pair
+    one.look()
+    two._timing = Timing(period=10)
+    waits = []
+
+    def wait(seconds):
+        waits.append(seconds)
+        if len(waits) == 20:
+            two.stop()
+
+    stopping = two._stopping
+    two._stopping = types.SimpleNamespace(
+        wait=wait, set=stopping.set, is_set=stopping.is_set
+    )
+    assert not two.wait_for_lease()
+    assert len(waits) == 20
+    # replicas that were started together do not ask at the same time for ever
+    assert all(8 <= seconds <= 12 for seconds in waits)
+    assert len(set(waits)) > 1
 
 
 def test_a_candidate_that_is_stopped_does_not_lead(leases):
