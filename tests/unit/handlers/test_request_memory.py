@@ -49,6 +49,8 @@ def test_the_pods_that_were_released_last_are_remembered(
     assert not memory.is_released('a')
     assert memory.is_released('b')
     assert memory.is_released('c')
+    memory.clear()
+    assert not memory.is_released('c')
 
 
 def test_what_becomes_of_one_vif_leaves_the_others_and_the_digest() -> None:

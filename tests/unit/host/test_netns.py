@@ -103,6 +103,17 @@ def test_a_namespace_that_may_not_be_entered(monkeypatch):
     assert caught.value.errno == errno.EINVAL
 
 
+def test_what_is_no_namespace_is_refused_with_the_kernels_reason():
+    with (
+        open('/dev/null') as file,
+        pytest.raises(
+            exceptions.KernelError, match='Cannot enter a pod: I'
+        ) as raised,
+    ):
+        netns._move_thread(file.fileno(), 'a pod')
+    assert raised.value.errno == errno.EINVAL
+
+
 def test_namespaces_are_told_apart_whatever_their_paths(netnses):
     one, other = netnses(), netnses()
     assert netns.identify(one) == netns.identify(one)

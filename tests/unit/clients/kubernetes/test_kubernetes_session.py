@@ -4,6 +4,7 @@
 import contextlib
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -14,9 +15,12 @@ import yaml
 
 from kuryr_sriov import exceptions
 from kuryr_sriov.clients.kubernetes import credentials
+from kuryr_sriov.clients.kubernetes.credentials import Credentials
+from kuryr_sriov.clients.kubernetes.refusals import explain_refusal
 from kuryr_sriov.clients.kubernetes.session import (
     KubernetesSession,
     Resource,
+    _pool_for,
 )
 
 PODS = Resource('/api/v1', 'pods')
@@ -84,6 +88,86 @@ def test_not_worth_a_retry(server, session, code, remedy):
     with pytest.raises(exceptions.PermanentError) as error:
         session.call('PATCH', WEB, {'metadata': {}})
     assert str(error.value) == (f'PATCH {server.url}{WEB}: never; {remedy}')
+
+
+@pytest.mark.parametrize(
+    ('status', 'field', 'missing'),
+    [
+        (404, '', True),
+        (422, 'metadata.uid', True),
+        (422, 'spec.vifs', False),
+        (400, 'metadata.uid', False),
+    ],
+)
+def test_an_object_of_another_uid_is_as_good_as_missing(
+    status, field, missing
+):
+    answer = {'details': {'causes': [{'field': field}]}, 'message': 'no'}
+    error = explain_refusal('GET /', status, answer, LookupError)
+    assert isinstance(error, LookupError) is missing
+    assert isinstance(error, exceptions.PermanentError) is not missing
+    assert isinstance(
+        explain_refusal('GET /', 404, answer), exceptions.PermanentError
+    )
+
+
+class TlsContext:
+    """Stands for that of the module ``ssl``; it has the usual defaults."""
+
+    check_hostname, verify_mode = True, ssl.CERT_REQUIRED
+
+    def __init__(self, cafile):
+        self.cafile, self.chain = cafile, None
+
+    def load_cert_chain(self, *chain):
+        self.chain = chain
+
+
+@pytest.mark.parametrize(
+    ('more', 'context', 'options'),
+    [
+        ({}, (None, None, True), {}),
+        (
+            {'ca_file': 'ca', 'cert_file': 'cert'},
+            ('ca', ('cert', None), True),
+            {},
+        ),
+        (
+            {'cert_file': 'cert', 'key_file': 'key', 'verify': False},
+            (None, ('cert', 'key'), False),
+            {},
+        ),
+        (
+            {'server_name': 'kubernetes'},
+            (None, None, True),
+            dict.fromkeys(
+                ('server_hostname', 'assert_hostname'), 'kubernetes'
+            ),
+        ),
+    ],
+)
+def test_tls_is_as_the_credentials_say(monkeypatch, more, context, options):
+    monkeypatch.setattr(
+        ssl, 'create_default_context', lambda cafile: TlsContext(cafile)
+    )
+    pool = _pool_for(Credentials('https://api', **more))
+    named = dict(pool.connection_pool_kw)
+    made = named.pop('ssl_context')
+    verified = made.check_hostname, made.verify_mode
+    assert verified == (
+        (True, ssl.CERT_REQUIRED) if context[2] else (False, ssl.CERT_NONE)
+    )
+    assert (made.cafile, made.chain) == context[:2]
+    assert {'maxsize', 'socket_options'} <= named.keys()
+    assert {name: named[name] for name in options} == options
+    assert named.keys() == {'maxsize', 'socket_options', *options}
+
+
+def test_a_proxy_and_a_server_without_tls_are_taken_as_they_are():
+    proxied = _pool_for(Credentials('http://api', proxy='http://proxy:3128'))
+    assert proxied.proxy.host == 'proxy'
+    assert 'ssl_context' not in proxied.connection_pool_kw
+    assert _pool_for(Credentials('http://api')).proxy is None
 
 
 @pytest.mark.parametrize('body', [b'<html>', b'[]', b'{}', b'\xff'])
