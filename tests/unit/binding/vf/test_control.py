@@ -9,18 +9,11 @@ import pytest
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.binding.vf.control import LinkDown, PfControl
+from kuryr_sriov.testing.simulation.hardware import UNTOUCHED
 
 PF, VF = '0000:02:00.0', '0000:02:10.0'
-HELD = model.VfSettings(
-    mac='fa:16:3e:00:00:01',
-    vlan=0,
-    vlan_qos=0,
-    vlan_proto='802.1q',
-    min_tx_rate=0,
-    max_tx_rate=0,
-    spoofchk=True,
-    trust=False,
-    link_state='auto',
+HELD = dataclasses.replace(
+    UNTOUCHED, mac='fa:16:3e:00:00:01', node_guid=None, port_guid=None
 )
 
 

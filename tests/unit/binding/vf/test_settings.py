@@ -10,19 +10,10 @@ from values import VIF
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.binding.vf import settings
 from kuryr_sriov.binding.vf.settings import NO_MAC
+from kuryr_sriov.testing.simulation.hardware import UNTOUCHED
 
 MAC, OTHER_MAC = '02:00:00:00:00:01', '02:00:00:00:00:02'
-HELD = model.VfSettings(
-    mac=MAC,
-    vlan=0,
-    vlan_qos=0,
-    vlan_proto='802.1q',
-    min_tx_rate=0,
-    max_tx_rate=0,
-    spoofchk=True,
-    trust=False,
-    link_state='auto',
-)
+HELD = dataclasses.replace(UNTOUCHED, mac=MAC, node_guid=None, port_guid=None)
 
 
 def test_all_that_a_vif_asks_for_is_wanted():
@@ -87,12 +78,9 @@ def test_of_a_running_vf_only_some_may_change():
         link_state='auto',
     )
     held = dataclasses.replace(HELD, max_tx_rate=5)
-    assert settings.only_changeable(held) == model.VfSettings(
-        min_tx_rate=0,
-        max_tx_rate=5,
-        spoofchk=True,
-        trust=False,
-        link_state='auto',
+    kept = settings.only_changeable(held)
+    assert kept == dataclasses.replace(
+        wanted, min_tx_rate=0, max_tx_rate=5, spoofchk=True
     )
 
 
