@@ -212,6 +212,7 @@ def test_from_a_pod_to_traffic_and_back(cluster):
     one = cluster.make_replica().start()
     pod = cluster.make_pod('web', 'net')
     cluster.wait_says(pod, 'Active', 'NotAttached')
+    assert one.daemon._library.vifs.cluster == 'uid-cluster'
     assert cluster.port(pod).vifs[0].ifname == 'net1'
     cluster.report(pod)
     cluster.wait_says(pod, 'Active', 'Activated')
@@ -290,6 +291,8 @@ def test_a_replica_ends_while_the_api_server_is_away(cluster):
     one = cluster.make_replica().start()
     wait_for(lambda: cluster.api.refusals['kube-system'] < 1000)
     assert one.end() == 0
+    # it has not asked again at once
+    assert cluster.api.refusals['kube-system'] > 990
 
 
 def test_a_network_that_is_made_later_is_found_by_its_watch(cluster):

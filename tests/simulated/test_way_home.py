@@ -35,11 +35,13 @@ def sandbox(world, node, device, before):
 
 
 @pytest.fixture
-def detach_restores(world, node, sandbox, before):
+def detach_restores(world, node, sandbox, before, caplog):
     """Whether a DEL puts everything back, and a second one is harmless."""
 
-    def detach_restores():
+    def detach_restores(by_the_first_way=True):
         node.detach(sandbox.container_id)
+        tried_another = 'is not home yet' in caplog.text
+        assert tried_another is not by_the_first_way
         node.detach(sandbox.container_id)
         assert node.ledger.all() == ()
         return world.node.state() == before

@@ -172,6 +172,10 @@ def test_session_has_ca_certificate_and_timeout(
     assert full.verify == '/ca.pem'
     assert full.cert == ('/cert.pem', '/key.pem')
     assert full.timeout == 5
+    both = neutron_session.make_session(
+        _section(tmp_path, certfile='/both.pem')
+    )
+    assert both.cert == '/both.pem'
     assert (
         neutron_session.make_session(
             _section(tmp_path, insecure='true')

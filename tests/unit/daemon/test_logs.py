@@ -4,6 +4,7 @@
 import io
 import json
 import logging
+import pathlib
 
 import pytest
 
@@ -21,6 +22,7 @@ def lines():
         log = logging.getLogger('kuryr_sriov.test')
         log.info('attached', extra={'pod': 'ns/web', 'pci': ''})
         log.debug('not this')
+        log.info('read', extra={'file': pathlib.Path('/etc/kuryr')})
         try:
             raise KeyError('why')
         except KeyError:
@@ -33,14 +35,16 @@ def lines():
 
 
 def test_text(lines):
-    first, second, *trace = lines('text')
+    first, read, second, *trace = lines('text')
+    assert read.endswith('read [file=/etc/kuryr]')
     assert first.endswith('INFO kuryr_sriov.test: attached [pod=ns/web]')
     assert second.endswith('ERROR kuryr_sriov.test: failed')
     assert trace[-1] == "KeyError: 'why'"
 
 
 def test_json(lines):
-    first, second = map(json.loads, lines('json'))
+    first, read, second = map(json.loads, lines('json'))
+    assert read['file'] == '/etc/kuryr'
     assert first['message'] == 'attached'
     assert first['level'] == 'INFO'
     assert first['pod'] == 'ns/web'

@@ -67,4 +67,18 @@ def test_what_becomes_of_one_vif_leaves_the_others_and_the_digest() -> None:
 def test_a_pod_on_another_node_has_another_digest() -> None:
     elsewhere = {**BODY, 'spec': {**BODY['spec'], 'nodeName': 'node-2'}}
     assert digest_of(BODY) == digest_of(dict(BODY))
+    one, other = (
+        {
+            **BODY,
+            'spec': {
+                'containers': [{'resources': {'requests': dict(requests)}}]
+            },
+        }
+        for requests in (
+            [('i.com/a', '1'), ('i.com/b', '2')],
+            [('i.com/b', '2'), ('i.com/a', '1')],
+        )
+    )
+    assert digest_of(one) == digest_of(other)
+    assert len(digest_of(one)) == 16  # of each of 65,536 pods
     assert digest_of(BODY) != digest_of(elsewhere)

@@ -3,12 +3,18 @@
 
 import contextlib
 import threading
+import types
 
 import pytest
 from guards import guard
 
 from kuryr_sriov.clients.kubernetes import watch
-from kuryr_sriov.clients.kubernetes.watch import Change, ObjectCache
+from kuryr_sriov.clients.kubernetes.watch import (
+    LONGEST_PAUSE,
+    Change,
+    ObjectCache,
+)
+from kuryr_sriov.exceptions import TransientError
 
 PATH = '/api/v1/pods'
 SECONDS = 10
@@ -340,3 +346,29 @@ def test_objects_can_be_told_apart_by_name(follow):
     followed = follow(listed(pod('a', '1')), stream, key=watch.name_of)
     assert followed.cache.wait_complete(SECONDS)
     assert followed.cache.get(('ns', 'a')) == '1'
+
+
+def test_pauses_grow_while_it_fails_and_are_never_the_same(session):
+    cache = ObjectCache(session, PATH, dict)
+    pauses = []
+
+    def fail():
+        raise TransientError('away')
+
+    def wait(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 12:
+            cache.stop()
+
+    stopping = cache._stopping
+    cache._stopping = types.SimpleNamespace(
+        wait=wait, set=stopping.set, is_set=stopping.is_set
+    )
+    cache._list_and_watch = fail
+    cache.run()
+    assert len(pauses) == 12
+    for number, seconds in enumerate(pauses, 2):
+        longest = min(LONGEST_PAUSE, 0.25 * 2**number)
+        assert longest / 2 <= seconds <= longest
+    assert len({*pauses[-5:]}) > 1
+    assert str(cache.trouble) == 'away'
