@@ -82,7 +82,7 @@ def test_a_port_that_no_agent_took_is_undone_and_the_agents_are_named(
     unbound = port_of('p1', **{'binding:vif_type': 'binding_failed'})
     client.answers['create_ports'] = [[unbound]]
     client.answers['get'] = [unbound]
-    client.answers['list_agent_hosts'] = [frozenset(hosts)]
+    client.answers['list_agents'] = [dict.fromkeys(hosts, True)]
     with pytest.raises(
         exceptions.ProviderUnavailable,
         match=r"p1, net1: .* to host 'node-1' on physnet physnet22 "
@@ -228,7 +228,7 @@ def test_a_port_is_bound_when_it_is_asked_for_again(
     unbound = port_of('p1', **{'binding:vif_type': 'unbound'})
     client.answers['get'] = [port_of('p1'), unbound, unbound]
     client.answers['update_port'] = [port_of('p1'), unbound]
-    client.answers['list_agent_hosts'] = [UNANSWERED]
+    client.answers['list_agents'] = [UNANSWERED]
     port = client.parsed('p1', **{'binding:vif_type': 'unbound'})
     assert store.bind(port, 'physnet22').bound
     assert len(client.calls) == 1
