@@ -2,6 +2,7 @@
 """The node daemon serves a container runtime, chained and as delegate."""
 
 import json
+import os
 import re
 import stat
 import tempfile
@@ -549,11 +550,13 @@ def test_a_folder_that_others_use_is_left_to_them(node):
     assert stat.S_IMODE(node.run.stat().st_mode) == 0o755
 
 
-def test_a_second_daemon_waits_for_the_first(chained):
+def test_a_second_daemon_waits_for_the_first(chained, caplog):
     with futures.ThreadPoolExecutor() as threads:
         second = chained.make()
         running = threads.submit(second.run)
         wait_for(lambda: 'another process' in second._why_not_ready())
+        process = f'process {os.getpid()} is the node daemon here'
+        wait_for(lambda: process in caplog.text)
         assert chained.runtime.succeed('STATUS', 1) is None
         chained.stop()
         wait_for(lambda: second._why_not_ready() == '')

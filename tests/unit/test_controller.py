@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the library's controller asks of its drivers, and tells of it."""
 
+import dataclasses
+
 import pytest
 from values import VIF
 
@@ -97,6 +99,19 @@ def test_a_vif_is_activated_by_the_driver_of_its_node_and_told(world):
     begun, done = world.told
     assert begun == Event('activate', 'started', 'activate', **about)
     assert done == begun.become('done', seconds=done.seconds)
+
+
+@pytest.mark.parametrize('wait', [True, False])
+def test_a_driver_waits_for_traffic_only_where_the_host_lets_it(world, wait):
+    policy = model.Policy(active_timeout=9)
+    for vif in (VIF, dataclasses.replace(VIF, policy=policy)):
+        world.asked.clear()
+        active = world.controller.activate(POD, vif, PLACE, wait=wait)
+        ((*_, told, _place),) = world.asked
+        asked = told.policy and told.policy.active_timeout
+        assert asked == (9 if vif.policy and wait else None)
+        # what the VIF asks for is as it was
+        assert active.policy == vif.policy
 
 
 def test_a_release_asks_every_driver_and_is_told(world):

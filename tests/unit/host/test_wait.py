@@ -2,6 +2,7 @@
 """Every wait has a deadline, and says what it waited for."""
 
 import contextlib
+import itertools
 import threading
 import time
 
@@ -222,3 +223,20 @@ def test_a_thread_that_is_lost_ends_past_all_handlers():
     with pytest.raises(exceptions.KernelError, match='stuck'):
         wait.run_apart(work, 'all of it')
     assert went_on == []
+
+
+def test_pauses_between_probes_grow_and_end_at_the_deadline(monkeypatch):
+    now, pauses = [100.0], []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(time, 'monotonic', lambda: now[0])
+    monkeypatch.setattr(time, 'sleep', sleep)
+    with pytest.raises(exceptions.DeviceBusy, match='Waited 3 s for a lock'):
+        wait.wait_for(lambda: None, 3, 'a lock')
+    assert pauses[0] == wait.SHORTEST
+    assert sum(pauses) == pytest.approx(3)
+    for shorter, longer in itertools.pairwise(pauses[:-1]):
+        assert longer == min(2 * shorter, wait.LONGEST)

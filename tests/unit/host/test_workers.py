@@ -4,8 +4,10 @@
 import contextvars
 import multiprocessing
 import threading
+import time
 
 import pytest
+from guards import OwnedLock
 
 from kuryr_sriov import exceptions
 from kuryr_sriov.host import wait, workers
@@ -113,3 +115,28 @@ def test_a_forked_process_has_threads_of_its_own(monkeypatch):
     let_go.set()
     child.kill()
     assert child.exitcode == 0
+
+
+def test_idle_threads_are_taken_and_left_under_one_lock(monkeypatch):
+    lock = OwnedLock(threading.Lock())
+
+    class Idle(list):
+        def pop(self, *place):
+            assert lock.is_ours()
+            return super().pop(*place)
+
+        def append(self, worker):
+            assert lock.is_ours()
+            super().append(worker)
+
+    monkeypatch.setattr(workers, '_lock', lock)
+    monkeypatch.setattr(workers, '_idle', Idle())
+    seen = []
+    for _ in range(2):
+        job = workers.start(
+            lambda: seen.append(threading.get_ident()),
+            workers.Bound(time.monotonic() + 60, 60, 'work', ''),
+        )
+        assert job.wait(60)
+    assert len(seen) == 2
+    assert len(set(seen)) == 1

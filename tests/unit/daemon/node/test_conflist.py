@@ -51,6 +51,26 @@ def test_it_comes_last_and_goes_again(folder, conflist):
     assert os.listdir(folder) == [path.name]
 
 
+def test_a_file_is_on_disk_whole_before_it_has_its_name(
+    folder, conflist, monkeypatch
+):
+    """Else a node that loses power has a name with nothing in it."""
+    path = folder / '10-bridge.conflist'
+    write(path, a_list(BRIDGE))
+    done = []
+
+    def fsync(file):
+        with open(f'/proc/self/fd/{file}') as synced:
+            assert json.load(synced) == a_list(BRIDGE, OURS)
+        assert read(path) == a_list(BRIDGE)
+        done.append(file)
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+    assert conflist.insert()
+    assert len(done) == 1
+    assert read(path) == a_list(BRIDGE, OURS)
+
+
 def test_once_it_is_there_nothing_is_written(folder, conflist):
     path = folder / '10-bridge.conflist'
     write(path, a_list(BRIDGE, {**OURS, 'debug': True}))

@@ -38,6 +38,22 @@ def test_the_plugin_is_put_in_place_once(tmp_path, source):
     assert os.listdir(folder) == []
 
 
+def test_a_plugin_is_on_disk_whole_before_it_has_its_name(
+    tmp_path, source, monkeypatch
+):
+    done = []
+
+    def fsync(file):
+        with open(f'/proc/self/fd/{file}') as synced:
+            assert synced.read() == source.read_text()
+        assert not (tmp_path / 'kuryr-sriov').exists()
+        done.append(file)
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+    assert installation.install_plugin(source, tmp_path)
+    assert len(done) == 1
+
+
 def test_a_plugin_that_runs_is_replaced(tmp_path, source):
     shutil.copyfile('/bin/cat', source)
     installation.install_plugin(source, tmp_path)

@@ -248,3 +248,25 @@ def test_who_begins_to_lead_reads_the_ports_again(cloud: Cloud) -> None:
     cloud.client.answers['list_ports'] = [[], []]
     cloud.driver.release_vifs(POD)
     assert cloud.methods()[0] == 'list_ports'
+
+
+def test_a_subnet_that_neutron_added_by_itself_is_looked_up(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SLAAC: its addresses come unasked."""
+    slaac = model.Subnet('sub-6', 'red', 'physnet22', 'fd00::/64')
+    asked: list[str] = []
+
+    def subnet(id: str) -> model.Subnet:
+        asked.append(id)
+        return slaac
+
+    monkeypatch.setattr(cloud.driver._lookups, 'subnet', subnet)
+    both = [
+        {'subnet_id': 'sub-1', 'ip_address': '10.0.0.7'},
+        {'subnet_id': 'sub-6', 'ip_address': 'fd00::7'},
+    ]
+    cloud.begin(port_of('p1', tags=TAGS, fixed_ips=both))
+    (vif,) = cloud.driver.request_vifs(POD, [REQUEST])
+    assert vif.addresses == ('10.0.0.7/16', 'fd00::7/64')
+    assert asked == ['sub-6']
