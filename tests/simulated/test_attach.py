@@ -298,3 +298,9 @@ def test_a_vif_that_has_no_driver_names_the_option(world):
     ):
         node.attach(sandbox, [vif], [device])
     assert node.ledger.all() == ()
+
+
+def test_a_node_does_not_start_with_mistakes_in_its_configuration(world):
+    world.text = world.text.replace('physnet22:vfio-pci', 'physnet22:nothing')
+    with pytest.raises(exceptions.ConfigurationError, match="'nothing'"):
+        world.start()

@@ -111,3 +111,21 @@ def test_a_file_is_read_whatever_its_name_and_never_written(tmp_path):
         reader.execute('INSERT INTO a VALUES (1)')
     reader.close()
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(('durable', 'synchronous'), [(True, 2), (False, 1)])
+def test_what_has_to_outlive_the_machine_is_on_disk_when_it_returns(
+    open_file, durable, synchronous
+):
+    file = open_file(timeout=7)
+    for _ in range(2):
+        with file.writing(durable=durable):
+            pass
+        with file.opened() as connection:
+            pragmas = [
+                connection.execute(f'PRAGMA {name}').fetchone()[0]
+                for name in ('synchronous', 'busy_timeout')
+            ]
+        assert pragmas == [synchronous, pytest.approx(7000, abs=100)]
+        with file.writing(durable=not durable):
+            pass

@@ -90,8 +90,13 @@ def test_whatever_is_done_first_reads_the_ports_of_the_cluster(
     assert cloud.methods() == ['list_ports']
 
 
-def test_what_a_pod_has_is_kept_and_costs_nothing(cloud: Cloud) -> None:
+@pytest.mark.parametrize('settled', [True, False])
+def test_what_a_pod_has_is_kept_and_costs_nothing(
+    cloud: Cloud, settled: bool
+) -> None:
     cloud.begin(port_of('p1', tags=TAGS))
+    if not settled:
+        cloud.driver._store.known._settled_at = float('inf')
     (vif,) = cloud.driver.request_vifs(POD, [REQUEST])
     assert (vif.id, vif.ifname, vif.addresses) == (
         *('p1', 'net1'),
