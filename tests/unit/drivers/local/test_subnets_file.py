@@ -116,6 +116,18 @@ def test_only_what_is_needed(read):
     ]
 
 
+def test_pools_may_follow_each_other_at_once(read):
+    pools = (
+        '[{start: 192.168.2.1, end: 192.168.2.8},'
+        ' {start: 192.168.2.9, end: 192.168.2.10}]'
+    )
+    found = read(f'subnets: [{NET1[:-1]}, allocation_pools: {pools}}}]')
+    assert texts(found['a'].pools) == [
+        ('192.168.2.1', '192.168.2.8'),
+        ('192.168.2.9', '192.168.2.10'),
+    ]
+
+
 def test_gateway_is_not_given_out(read):
     found = read(f'subnets: [{NET1[:-1]}, gateway: 192.168.2.100}}]')
     assert texts(found['a'].pools) == [
