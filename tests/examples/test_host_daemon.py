@@ -33,8 +33,8 @@ class Cluster:
     def __init__(self, folder):
         self.files = howto_files.read_howto(howto_files.default_folder())
         self.node = SimulatedNode(folder / 'node', self.files.pfs())
-        (folder / 'kubelet').mkdir()
-        self.kubelet = Kubelet(folder / 'kubelet')
+        (folder / 'kube').mkdir()
+        self.kubelet = Kubelet(folder / 'kube')
         more = folder / 'more.conf'
         more.write_text('[sriov]\norphan_grace = 0\n')
         self.conf = self.files.conf(folder, more)

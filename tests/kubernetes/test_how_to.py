@@ -46,13 +46,13 @@ def test_from_pod_to_vfs_and_back(
     pod = model.Pod(
         'default', metadata['name'], metadata['uid'], howto_files.NODE
     )
-    (tmp_path / 'kubelet').mkdir()
+    (tmp_path / 'kube').mkdir()
     conf = files.conf(tmp_path)
     with contextlib.ExitStack() as stack:
         simulated = SimulatedNode(tmp_path / 'node', files.pfs())
         stack.callback(simulated.close)
         before = simulated.state()
-        kubelet = stack.enter_context(Kubelet(tmp_path / 'kubelet'))
+        kubelet = stack.enter_context(Kubelet(tmp_path / 'kube'))
         for name, pfs in files.pools.items():
             vfs = [vf for pf in pfs for vf in simulated.vfs(pf)]
             kubelet.plug(f'intel.com/{name}', vfs)

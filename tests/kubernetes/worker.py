@@ -23,7 +23,7 @@ CONF = """
 physnet_resource_mappings = physnet22:physnet22,physnet23:physnet23
 resource_driver_mappings = physnet22:vfio-pci,physnet23:netdevice
 enable_pod_resource_service = True
-kubelet_root_dir = {folder}/kubelet
+kubelet_root_dir = {folder}/kube
 state_dir = {folder}/state
 device_timeout = 5
 [sriov_daemon]
@@ -70,8 +70,8 @@ class Worker:
         self.controller = controller
         self.node = SimulatedNode(self.folder / 'node', functions)
         self.kernel = KernelServer(self.node.host.call)
-        (self.folder / 'kubelet').mkdir()
-        self.kubelet = Kubelet(self.folder / 'kubelet')
+        (self.folder / 'kube').mkdir()
+        self.kubelet = Kubelet(self.folder / 'kube')
         self.kubelet.start()
         for number, function in enumerate(functions):
             vfs = self.node.vfs(function.pci) or [function.pci]

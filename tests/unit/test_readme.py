@@ -45,7 +45,7 @@ def test_each_root_is_embedded_in_under_ten_lines():
 
 
 def test_the_lines_do_what_they_say(tmp_path, files, monkeypatch):
-    (tmp_path / 'kubelet').mkdir()
+    (tmp_path / 'kube').mkdir()
     conf = files.conf(tmp_path)
     simulated = SimulatedNode(tmp_path / 'node', files.pfs())
     before = simulated.state()
@@ -66,7 +66,7 @@ def test_the_lines_do_what_they_say(tmp_path, files, monkeypatch):
     assert names['vif'].active
     assert not list(names['controller'].vifs.list_vifs())
 
-    with Kubelet(tmp_path / 'kubelet') as kubelet:
+    with Kubelet(tmp_path / 'kube') as kubelet:
         for name, (pf,) in files.pools.items():
             kubelet.plug(f'intel.com/{name}', simulated.vfs(pf))
         kubelet.allocate('default', pod.name, pod.uid, files.requests())

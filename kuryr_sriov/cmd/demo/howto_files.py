@@ -70,7 +70,8 @@ class HowTo:
         own.write_text(
             '[sriov]\n'
             f'state_dir = {state}\n'
-            f'kubelet_root_dir = {state}/kubelet\n'
+            # short, for the sake of its socket (unix(7): 108 bytes)
+            f'kubelet_root_dir = {state}/kube\n'
             '[sriov_local]\n'
             f'database = {state}/local.sqlite\n'
             f'subnets_file = {self.folder / "subnets.yaml"}\n'

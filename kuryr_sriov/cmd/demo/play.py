@@ -127,12 +127,12 @@ def play_howto(
     *more: Path,
 ) -> dict[str, Any]:
     """The whole how-to; the report of it, as ``--json`` prints it."""
-    (scratch / 'kubelet').mkdir()
+    (scratch / 'kube').mkdir()
     conf = files.conf(scratch, *more)
     with contextlib.ExitStack() as stack:
         simulated = SimulatedNode(scratch / 'node', files.pfs())
         stack.callback(simulated.close)
-        kubelet = stack.enter_context(Kubelet(scratch / 'kubelet'))
+        kubelet = stack.enter_context(Kubelet(scratch / 'kube'))
         _offer_devices(files, conf, simulated, kubelet)
         published: dict[model.Pod, Sequence[model.Vif]] = {}
         controller = Controller(conf, files.get_nad, published.__setitem__)

@@ -55,14 +55,14 @@ class Place:
     """The how-to's pod on its node, wired, and all that know of it."""
 
     def __init__(self, folder):
-        (folder / 'kubelet').mkdir()
+        (folder / 'kube').mkdir()
         self.folder = folder
         self.files = howto_files.read_howto(howto_files.default_folder())
         self.body = self.files.pod
         self.pod = requests.pod_of(self.body)
         self.conf = self.files.conf(folder)
         self.node = SimulatedNode(folder / 'node', self.files.pfs())
-        self.kubelet = Kubelet(folder / 'kubelet')
+        self.kubelet = Kubelet(folder / 'kube')
         for name, (pf,) in self.files.pools.items():
             self.kubelet.plug(f'intel.com/{name}', self.node.vfs(pf))
         self.kubelet.allocate(
