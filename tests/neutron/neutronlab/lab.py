@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from faults import FaultProxy
+from openstack.exceptions import NotFoundException
 from servers import LOOPBACK, ReservedPort, Running, wait_for
 
 from .install import ensure_installed, server_environment
@@ -101,4 +102,10 @@ class Lab(Running):
 
     def port_owners(self) -> list[str]:
         """Whose all ports are: ``device_id``, one for each port."""
-        return sorted(port.device_id for port in self.admin.network.ports())
+        while True:
+            ports = self.admin.network.ports()
+            try:
+                return sorted(port.device_id for port in ports)
+            except NotFoundException:
+                # The last port of a page was deleted before the next page.
+                continue
