@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import collections
+import types
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,3 +71,24 @@ class Client:
             return found
 
         return answer
+
+
+def make_conf(**changes: Any) -> Any:
+    """What the driver reads of ``[neutron]``, as it is by default."""
+    options: dict[str, Any] = {
+        'cluster': 'blue',
+        'resource_tags': (),
+        'port_project': '',
+        'security_groups': (),
+        'namespace_projects': {},
+        'host_template': '{node}',
+        'node_hosts': {},
+        'namespace_security_groups': {},
+        'port_security_enabled': None,
+        'qos_policy': '',
+        'propagate_uplink_status': None,
+        'trusted_physnets': (),
+        'active_timeouts': {},
+        'cache_ttl': 300,
+    }
+    return types.SimpleNamespace(**options | changes)

@@ -45,10 +45,7 @@ def admin(lab: Lab) -> Any:
 def clean_cloud(lab: Lab) -> Iterator[None]:
     """Faults, ports and VFs in use end with the test that made them."""
     yield
-    lab.proxy.reset()
-    lab.neutron.set_vfs({})
-    for port in list(lab.admin.network.ports()):
-        lab.admin.network.delete_port(port.id)
+    lab.clear()
 
 
 @pytest.fixture

@@ -65,12 +65,13 @@ class PfControl:
         :raises UnsupportedSetting: naming the first that it refuses.
         :raises LinkDown: it has no link, without which it sets no rate.
         """
-        if settings.settings_to_send(target, current) is None:
+        changes = self._list_changes(target, current)
+        if changes is None:
             return
-        refusal = self.send(target, current)
+        refusal = self._send_changes(changes)
         if refusal and refusal.errno in errnos.PERHAPS_NOT_READY:
             self.read()  # fails while it is not ready
-            refusal = self.send(target, current)
+            refusal = self._send_changes(changes)
         self._verify_applied(target, refusal)
 
     def send(
@@ -78,10 +79,16 @@ class PfControl:
     ) -> exceptions.KernelError | None:
         """Send what differs, in one request, and do not read it back.
 
-        :return: how the kernel refuses; None where it does not. It does not
-            say which setting: those that are read back tell.
+        :return: how the kernel refuses; None where it does not.
         :raises UnsupportedSetting: the NIC has no such setting.
         """
+        changes = self._list_changes(target, current)
+        return None if changes is None else self._send_changes(changes)
+
+    def _list_changes(
+        self, target: model.VfSettings, current: model.VfSettings
+    ) -> model.VfSettings | None:
+        """What to send; None for nothing."""
         changes = settings.settings_to_send(target, current)
         if changes is None:
             return None
@@ -93,6 +100,15 @@ class PfControl:
                     getattr(target, name),
                     'the NIC has none',
                 )
+        return changes
+
+    def _send_changes(
+        self, changes: model.VfSettings
+    ) -> exceptions.KernelError | None:
+        """How the kernel refuses; None where it does not.
+
+        It does not say which setting: those that are read back tell.
+        """
         try:
             self._links.set_vf(self._index, self._vf, changes)
         except exceptions.KernelError as error:

@@ -100,6 +100,13 @@ class Lab(Running):
         """The ``auth`` part of clouds.yaml for one of ``USERS``."""
         return self.keystone.auth(user, USERS[user][0])
 
+    def clear(self) -> None:
+        """End all faults; no port is left, and no VF in use."""
+        self.proxy.reset()
+        self.neutron.set_vfs({})
+        for port in list(self.admin.network.ports()):
+            self.admin.network.delete_port(port.id)
+
     def port_owners(self) -> list[str]:
         """Whose all ports are: ``device_id``, one for each port."""
         while True:

@@ -4,33 +4,17 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 from typing import Any
 
 import pytest
-from neutronports import POD, REQUEST, SUBNET, Client, port_of
+from neutronports import POD, REQUEST, SUBNET, Client, make_conf, port_of
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.clients import neutron
 from kuryr_sriov.drivers.neutron import NeutronVIFDriver, lookups
 
 SLOT = '0000:02:10.0'
-CONF = types.SimpleNamespace(
-    cluster='blue',
-    resource_tags=('ours',),
-    port_project='',
-    security_groups=(),
-    namespace_projects={},
-    host_template='{node}',
-    node_hosts={},
-    namespace_security_groups={},
-    port_security_enabled=None,
-    qos_policy='',
-    propagate_uplink_status=None,
-    trusted_physnets=(),
-    active_timeouts={},
-    cache_ttl=300,
-)
+CONF = make_conf(resource_tags=('ours',))
 AWAY = exceptions.ProviderUnavailable('away')
 
 

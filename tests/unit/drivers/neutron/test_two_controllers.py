@@ -14,7 +14,6 @@ import collections
 import contextlib
 import dataclasses
 import itertools
-import types
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,6 +29,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from neutronports import make_conf
 
 from kuryr_sriov import exceptions, model
 from kuryr_sriov.clients import neutron
@@ -204,22 +204,7 @@ class TwoControllers(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.cloud = Client.cloud = Cloud()
-        conf = types.SimpleNamespace(
-            cluster='blue',
-            resource_tags=(),
-            port_project='',
-            security_groups=(),
-            namespace_projects={},
-            host_template='{node}',
-            node_hosts={},
-            namespace_security_groups={},
-            port_security_enabled=None,
-            qos_policy='',
-            propagate_uplink_status=None,
-            trusted_physnets=(),
-            active_timeouts={},
-            cache_ttl=300,
-        )
+        conf = make_conf()
         self.processes = [NeutronVIFDriver(conf) for _ in range(2)]
         for process in self.processes:
             process._lookups.subnet = (  # type: ignore[method-assign]
